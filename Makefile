@@ -1,0 +1,54 @@
+# make demo and make test are all a fresh machine with Python 3.11+ needs to know.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test test-integration check fmt bench faults lock mutate clean run-time dev
+
+demo: run-time
+	@$(BIN)/rollbackd demo
+
+run-time: $(VENV)/.run-time
+dev: $(VENV)/.dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rollbackd needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing. Fix: sudo apt-get install -y python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run-time: requirements/runtime.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run-time
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+test: dev
+	$(BIN)/pytest -n 2 -m "not integration" --cov --cov-report=term:skip-covered --cov-report=xml:.coverage.xml
+
+test-integration: dev
+	$(BIN)/pytest -m integration
+
+check: dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+mutate: dev
+	$(BIN)/mutmut run
+
+bench: dev
+	$(BIN)/python bench/run.py
+
+lock: dev
+	scripts/lock.sh
+
+clean:
+	rm -rf $(VENV) build dist mutants .coverage* .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,237 @@
+"""Facts: everything that enters the engine, in the order it entered. Values only.
+
+Replaying the same facts gives the same decisions; what is not here was not known.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rollbackd.core.model import (
+    Machine,
+    ProbeName,
+    Release,
+    RollbackId,
+    RollbackOutcome,
+    TargetName,
+)
+
+# What one look of a probe can tell ------------------------------------------------------------
+
+
+class CheckOutcome(enum.StrEnum):
+    """`refused`: it answered, but refuses *us* (401, 403, 404, 405, 429 on a health path)."""
+
+    OK = "ok"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A yes-or-no look. `why` is one short line where the outcome is not ok."""
+
+    outcome: CheckOutcome
+    seconds: float | None = None
+    why: str = ""
+    failing_machines: int | None = None  # only the `fly` probe counts them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ratio:
+    """`bad` of `total` events since this probe's previous sample; 0 <= bad <= total."""
+
+    bad: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """(upper bound, count) since the previous sample, cumulative over the bound, last bound inf."""
+
+    buckets: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """A plain finite number."""
+
+    value: float
+
+
+Measure: TypeAlias = Check | Ratio | Histogram | Value
+
+
+class MeasureKind(enum.StrEnum):
+    """Which measure a probe gives; a trigger's condition must fit it."""
+
+    CHECK = "check"
+    RATIO = "ratio"
+    HISTOGRAM = "histogram"
+    VALUE = "value"
+
+
+class MissReason(enum.StrEnum):
+    """Why a probe could not look. A closed set, because it is a metric label."""
+
+    CONTROL_PROBE_FAILED = "control_probe_failed"
+    DNS_FAILED = "dns_failed"  # SERVFAIL or resolver time-out; NXDOMAIN is a failed sample
+    NO_ROUTE = "no_route"
+    OUT_OF_FILES = "out_of_files"
+    OVERLOADED = "overloaded"  # our own queue or event loop was late
+    SOURCE_UNREACHABLE = "source_unreachable"
+    SOURCE_UNAUTHORIZED = "source_unauthorized"
+    SOURCE_ERROR = "source_error"
+    SOURCE_BAD_BODY = "source_bad_body"
+    EMPTY = "empty"  # an empty vector is not a zero
+    NOT_A_NUMBER = "not_a_number"
+    SEVERAL_SERIES = "several_series"
+    BASELINE = "baseline"  # first scrape of an address: nothing to subtract yet
+    PROBE_ERROR = "probe_error"
+
+
+# Facts: everything that enters the engine, in the order it entered ------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A probe got an answer about the target. `machine`/`version` where it concerns one machine."""
+
+    target: TargetName
+    probe: ProbeName
+    at: float
+    measure: Measure
+    machine: str | None = None
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Miss:
+    """A probe could not look. Not a zero and not a breach: the sick one may be us."""
+
+    target: TargetName
+    probe: ProbeName
+    at: float
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asleep:
+    """No machine of an autostopping app is started: neither a sample nor a miss."""
+
+    target: TargetName
+    probe: ProbeName
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleasesSeen:
+    target: TargetName
+    at: float
+    releases: tuple[Release, ...]  # newest version first, never empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachinesSeen:
+    """All managed machines. `foreign_leases`: how many leases are not ours."""
+
+    target: TargetName
+    at: float
+    machines: tuple[Machine, ...]
+    foreign_leases: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlSeen:
+    """Whether our own connectivity worked: `blind` holds while it does not."""
+
+    target: TargetName
+    at: float
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    target: TargetName
+    at: float
+    until: float
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    target: TargetName
+    at: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approved:
+    target: TargetName
+    at: float
+    rollback: RollbackId
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    target: TargetName
+    at: float
+    rollback: RollbackId
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlocked:
+    target: TargetName
+    at: float
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackStarted:
+    target: TargetName
+    at: float
+    rollback: RollbackId
+    bad: Release
+    good: Release
+    automatic: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackSwitched:
+    """The last machine runs the good release: every window restarts with samples after `at`."""
+
+    target: TargetName
+    at: float
+    rollback: RollbackId
+    version: int | None = None  # of our own release record, where there is one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackEnded:
+    target: TargetName
+    at: float
+    rollback: RollbackId
+    outcome: RollbackOutcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """Time passed. Ticks are facts so that replay is a for-loop."""
+
+    at: float
+
+
+TargetFact: TypeAlias = (
+    Sample | Miss | Asleep | ReleasesSeen | MachinesSeen | ControlSeen | Paused | Resumed
+    | Approved | Rejected | Unlocked | RollbackStarted | RollbackSwitched | RollbackEnded
+)  # fmt: skip
+Fact: TypeAlias = TargetFact | Tick

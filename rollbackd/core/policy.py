@@ -1,0 +1,300 @@
+"""The threshold YAML, compiled: what the core judges by. Values only, made by `config.policy`.
+
+Ratios are 0..1, latencies seconds, durations seconds. Nothing here has a default that the
+configuration documents: `config.schema` holds the defaults, so they stand in one place.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rollbackd.core.facts import MeasureKind
+from rollbackd.core.model import JsonObject, ProbeName, TargetName, TriggerName
+
+
+class Mode(enum.StrEnum):
+    """What a breach may do; `cap` of two modes is the more careful one."""
+
+    OBSERVE = "observe"
+    APPROVE = "approve"
+    AUTO = "auto"
+
+    @property
+    def rank(self) -> int:
+        return ("observe", "approve", "auto").index(self.value)
+
+    def cap(self, other: Mode) -> Mode:
+        return self if self.rank <= other.rank else other
+
+
+class Comparison(enum.StrEnum):
+    ABOVE = "above"
+    AT_LEAST = "at_least"
+    BELOW = "below"
+    AT_MOST = "at_most"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """One comparison with one number, in the unit of what it is compared with."""
+
+    comparison: Comparison
+    limit: float
+
+    def holds(self, value: float) -> bool:
+        match self.comparison:
+            case Comparison.ABOVE:
+                return value > self.limit
+            case Comparison.AT_LEAST:
+                return value >= self.limit
+            case Comparison.BELOW:
+                return value < self.limit
+            case Comparison.AT_MOST:
+                return value <= self.limit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failing:
+    """A check sample whose outcome is (or with `failing=False` is not) failed."""
+
+    failing: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailingMachines:
+    """How many machines the `fly` probe counts as failing."""
+
+    bound: Bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatioBound:
+    """sum(bad) / sum(total) over the window."""
+
+    bound: Bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantileBound:
+    """The `quantile` (0..1) of the window's buckets, against seconds."""
+
+    quantile: float
+    bound: Bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueBound:
+    """The newest plain number of the window."""
+
+    bound: Bound
+
+
+Condition: TypeAlias = Failing | FailingMachines | RatioBound | QuantileBound | ValueBound
+
+
+class NoData(enum.StrEnum):
+    """What a trigger without data is: `hold` (state no_data) or `ok`."""
+
+    HOLD = "hold"
+    OK = "ok"
+
+
+class Severity(enum.StrEnum):
+    CRITICAL = "critical"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breaches:
+    """m of the last n samples. n looks at samples younger than 1.5 x n x interval."""
+
+    at_least: int
+    of_last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """One probe judged by one condition: the leaf of every trigger, veto and composite.
+
+    `for_seconds` and `breaches` exclude each other. `clear` is None for "not breached".
+    `interval_seconds` is the probe's; `max_age_seconds` is how old the newest sample may be.
+    """
+
+    probe: ProbeName
+    breach: Condition
+    clear: Condition | None
+    window_seconds: float
+    for_seconds: float
+    breaches: Breaches | None
+    min_samples: float
+    max_age_seconds: float
+    interval_seconds: float
+    no_data: NoData
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployFailed:
+    """Breached when the newest release failed or was interrupted with a machine on its content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerRef:
+    """Another trigger of the same target, by name."""
+
+    trigger: TriggerName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composite:
+    """`all` or `any` of its parts; parts may refer to other triggers (no circles)."""
+
+    every: bool  # True: all, False: any
+    parts: tuple[Signal | TriggerRef, ...]
+
+
+Rule: TypeAlias = Signal | DeployFailed | Composite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """A named rule with what follows from its breach.
+
+    `mode` None means the target's. `unless`: a breached one of these vetoes. A `warning` trigger
+    is judged and shown, and never acts.
+    """
+
+    name: TriggerName
+    rule: Rule
+    unless: tuple[Signal | TriggerRef, ...]
+    severity: Severity
+    mode: Mode | None
+    plan: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbePolicy:
+    """What the core must know of a probe. `window_seconds`: the longest any trigger looks back."""
+
+    name: ProbeName
+    kind: str
+    measure: MeasureKind
+    interval_seconds: float
+    window_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeWindow:
+    """A recurring window that caps the mode. Minutes are since local midnight; days 0 = Monday.
+
+    `to_minute` <= `from_minute` means the window ends on the next day.
+    """
+
+    name: str
+    days: frozenset[int]
+    from_minute: int
+    to_minute: int
+    tz: str
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Safety:
+    """`settle_at_most_seconds` None means auto: 2 x the slowest of the last ten boots, 60..180 s.
+
+    `boot_seconds_floor`/`ceiling` bound auto; they differ from 60/180 only in the demo.
+    """
+
+    settle_until_first_success: bool
+    settle_at_most_seconds: float | None
+    settle_floor_seconds: float
+    settle_ceiling_seconds: float
+    watch_seconds: float
+    cooldown_seconds: float
+    budget_rollbacks: int
+    budget_per_seconds: float
+    approval_seconds: float
+    interrupted_after_seconds: float  # a release `running` longer than this counts as interrupted
+    blind_after_seconds: float  # without a look at the releases for this long: blind
+    windows: tuple[TimeWindow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MassSafety:
+    """Many targets breached within `within_seconds` is not one bad release."""
+
+    targets: int
+    share: float
+    within_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Smoke:
+    """One request after the rollback. `status` are classes ("2xx") or codes ("301")."""
+
+    path: str
+    status: tuple[str, ...]
+    contains: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class After:
+    smoke: tuple[Smoke, ...]
+    clear_for_seconds: float
+    monitor_seconds: float
+    prove_within_seconds: float  # give up proving after this: unproven or not recovered
+
+
+class Traffic(enum.StrEnum):
+    DRAIN = "drain"
+    STOP = "stop"
+    KEEP = "keep"
+
+
+class Strategy(enum.StrEnum):
+    ROLLING = "rolling"
+    IMMEDIATE = "immediate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPolicy:
+    """How a rollback of this name is carried out. `steps` are executor kinds in order."""
+
+    name: str
+    steps: tuple[str, ...]
+    traffic: Traffic
+    strategy: Strategy
+    max_unavailable: float  # >= 1: machines; < 1: share of the group
+    deadline_seconds: float  # from decision to traffic restored
+    step_deadline_seconds: float  # one machine: update to healthy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetPolicy:
+    """Everything the core knows of a target. `settings` is opaque here: platform and probe config.
+
+    `fingerprints` hold a hash per probe and trigger, so a reload can keep what did not change.
+    """
+
+    name: TargetName
+    mode: Mode
+    probes: Mapping[ProbeName, ProbePolicy]
+    triggers: tuple[Trigger, ...]
+    plans: Mapping[str, PlanPolicy]
+    safety: Safety
+    after: After
+    settings: JsonObject
+    fingerprints: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """All targets, and what concerns them together. `mode_ceiling` is ROLLBACKD_MODE."""
+
+    targets: Mapping[TargetName, TargetPolicy]
+    mass: MassSafety
+    mode_ceiling: Mode
+    tick_seconds: float
+    hash: str

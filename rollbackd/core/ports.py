@@ -1,0 +1,251 @@
+"""What the engine asks of the world. Adapters fit these; the core never imports one."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from rollbackd.core.facts import Asleep, Measure, Miss, TargetFact
+from rollbackd.core.model import (
+    Decision,
+    Json,
+    JsonObject,
+    Machine,
+    Release,
+    RollBack,
+    RollbackId,
+    RollbackOutcome,
+    TargetName,
+)
+from rollbackd.core.runbook import Journal, Plan, RollbackState, Step, StepState
+
+
+class Clock(Protocol):
+    """Time comes in through here only, so that tests can move it."""
+
+    def now(self) -> float:
+        """Epoch seconds, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back; for durations."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+# Probes -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missed:
+    """A probe's way to say that it could not look. Becomes a `Miss` fact."""
+
+    reason: str  # a MissReason where one fits
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NobodyHome:
+    """A probe's way to say: no machine of this autostopping app is started. Becomes `Asleep`."""
+
+
+Reading: TypeAlias = Measure | Missed | NobodyHome
+
+
+class Probe(Protocol):
+    """Looks once. Failing to look is `Missed`, not an exception."""
+
+    async def take(self) -> Reading: ...
+
+    async def close(self) -> None: ...
+
+
+class Control(Protocol):
+    """Looks whether our own connectivity works."""
+
+    async def look(self) -> bool:
+        """True when any control address answered anything. The look begins after the call."""
+        ...
+
+
+# The platform -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenReport:
+    """What a token is good for. `expires_at` None where the platform does not say."""
+
+    covers_app: bool
+    read_only: bool
+    is_own_app: bool
+    detail: str = ""
+
+
+class Platform(Protocol):
+    """One target's app as its platform shows it. Raises `core.errors` only."""
+
+    async def releases(self) -> tuple[Release, ...]:
+        """Newest version first; contents filled in as far as they are known."""
+        ...
+
+    async def machines(self) -> tuple[Machine, ...]: ...
+
+    async def current_version(self) -> int | None:
+        """The newest release's version, cheaply; None when there is none yet."""
+        ...
+
+    async def token_report(self) -> TokenReport: ...
+
+
+# Carrying out -----------------------------------------------------------------------------------
+
+
+class Seen(enum.StrEnum):
+    """What a read-back shows of one step's object."""
+
+    DONE = "done"  # as wanted, by us or already
+    NOT_DONE = "not_done"  # as before: safe to apply
+    CHANGED = "changed"  # neither: somebody else changed it, stand still
+    GONE = "gone"  # the object is not there or not reachable any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    seen: Seen
+    detail: str = ""
+
+
+class Executor(Protocol):
+    """Knows how one kind of thing is rolled back. Plans; the runner carries out."""
+
+    async def plan(self, decision: RollBack) -> Plan:
+        """Resolve everything to absolute values. Raises PlanRefused with the reason."""
+        ...
+
+    async def still_applies(self, plan: Plan) -> None:
+        """Raise Superseded when a release newer than ours and the bad one appeared."""
+        ...
+
+    async def observe(
+        self, plan: Plan, step: Step, results: Mapping[int, JsonObject]
+    ) -> Observation:
+        """Read the object back. `results`: what finished steps returned, by seq."""
+        ...
+
+    async def apply(self, plan: Plan, step: Step, results: Mapping[int, JsonObject]) -> JsonObject:
+        """Carry the step out and return what later steps or a reader need."""
+        ...
+
+    async def let_go(self, plan: Plan) -> Sequence[str]:
+        """Undo what would hurt if we stopped here: our cordons and leases. Lines for people."""
+        ...
+
+
+# The store --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A line of the record: `kind` is decision, step, control, boot, ... ; newest last."""
+
+    id: int
+    at: float
+    kind: str
+    target: str
+    rollback: str
+    data: JsonObject
+
+
+class Store(Protocol):
+    """What survives. Everything awaited here is on disk when it returns."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def facts(self, since: float) -> Sequence[TargetFact]:
+        """What a new process must know to go on: pauses, ledger, rollbacks, lock-outs."""
+        ...
+
+    async def keep(self, fact: TargetFact) -> None:
+        """Keep a fact that must survive (control facts, releases seen, rollback facts)."""
+        ...
+
+    async def record(self, decision: Decision) -> None: ...
+
+    async def begin(self, decision: RollBack, plan: Plan) -> Journal:
+        """Open the rollback. Raises Rejected when one is active or the dedupe key is spent."""
+        ...
+
+    async def claim(self, rollback: RollbackId) -> Journal:
+        """Take an unfinished rollback over: fence and resumes go up by one."""
+        ...
+
+    async def note(
+        self,
+        rollback: RollbackId,
+        seq: int,
+        state: StepState,
+        *,
+        fence: int,
+        result: JsonObject | None = None,
+        error: str = "",
+    ) -> None:
+        """Write a step's transition. Raises Fenced when `fence` is not the newest."""
+        ...
+
+    async def turn(
+        self, rollback: RollbackId, state: RollbackState, *, fence: int, reason: str = ""
+    ) -> None:
+        """Write the rollback's own transition, terminal ones too. Raises Fenced likewise."""
+        ...
+
+    async def finish(
+        self, rollback: RollbackId, state: RollbackState, outcome: RollbackOutcome, *, fence: int,
+        detail: str = "",
+    ) -> None: ...  # fmt: skip
+
+    async def unfinished(self) -> Sequence[Journal]: ...
+
+    async def journal(self, rollback: RollbackId) -> Journal | None: ...
+
+    async def history(self, target: TargetName | None, limit: int) -> Sequence[JsonObject]:
+        """Rollbacks newest first, as JSON for people and the API."""
+        ...
+
+    async def record_lines(self, target: TargetName | None, limit: int) -> Sequence[Recorded]: ...
+
+    async def put_blob(self, key: str, value: Json) -> None:
+        """Keep an opaque JSON value under a key (config ledger, backups before a rollback)."""
+        ...
+
+    async def get_blob(self, key: str) -> Json: ...
+
+
+class Notifier(Protocol):
+    """Tells people. One that is down never delays a rollback."""
+
+    async def notify(self, event: JsonObject) -> None: ...
+
+
+__all__ = [
+    "Asleep",
+    "Clock",
+    "Control",
+    "Executor",
+    "Miss",
+    "Missed",
+    "NobodyHome",
+    "Notifier",
+    "Observation",
+    "Platform",
+    "Probe",
+    "Reading",
+    "Recorded",
+    "Seen",
+    "Store",
+    "TokenReport",
+]

@@ -1,0 +1,81 @@
+"""What the page, the metrics and the command line are drawn from. Values only, made per turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rollbackd.core.model import (
+    Decision,
+    Machine,
+    ProbeName,
+    Release,
+    RollbackId,
+    TargetName,
+    Verdict,
+)
+from rollbackd.core.policy import Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeView:
+    """`outcome`: ok, failed, refused, miss, asleep, or empty before the first look.
+
+    `value`: the newest plain number, ratio, or quantile shown; `samples`: in its window now.
+    """
+
+    name: ProbeName
+    kind: str
+    interval_seconds: float
+    outcome: str = ""
+    detail: str = ""
+    at: float | None = None
+    ok_at: float | None = None
+    seconds: float | None = None
+    value: float | None = None
+    samples: float = 0
+    failures_in_a_row: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackView:
+    rollback: RollbackId
+    bad_version: int
+    good_version: int
+    started_at: float
+    switched_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseView:
+    """`standing`: good, unknown, bad or quarantined (design section 2)."""
+
+    release: Release
+    standing: str
+    current: bool = False
+    goal: bool = False  # what a rollback would go back to now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetView:
+    name: TargetName
+    mode: Mode
+    healthy: bool | None  # None while nothing is known
+    evaluated_at: float | None
+    decision: Decision | None
+    verdicts: tuple[Verdict, ...]
+    probes: tuple[ProbeView, ...]
+    releases: tuple[ReleaseView, ...]
+    machines: tuple[Machine, ...]
+    rollback: RollbackView | None
+    paused_until: float | None
+    locked_out: bool
+    cooldown_until: float | None
+    budget_left: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    at: float
+    targets: tuple[TargetView, ...]
+    control_ok: bool
+    config_hash: str

@@ -1,0 +1,1 @@
+"""The loop, the runner, the poller: everything that turns facts into decisions and steps."""

@@ -1,0 +1,1 @@
+"""Executors: each knows how one kind of thing is rolled back."""

@@ -1,0 +1,1 @@
+"""Client of Fly.io: releases, machines, leases; rate limits, read-back, error classes."""

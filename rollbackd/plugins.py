@@ -1,0 +1,112 @@
+"""Finds probes, executors, stores and notifiers by entry point, and says what they are given.
+
+Built-ins and third parties enter by the same door (`rollbackd.probes`, …). A plugin is a class
+with a pydantic model `Config`, from which the YAML schema is built. Nothing is instantiated here.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Protocol
+
+from pydantic import BaseModel
+
+from rollbackd.core.errors import ConfigError
+from rollbackd.core.facts import MeasureKind
+from rollbackd.core.policy import TargetPolicy
+from rollbackd.core.ports import Clock, Executor, Platform, Probe, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusAccess:
+    """Where Fly's (or the owner's) Prometheus answers. `url` has no trailing slash, no /api."""
+
+    url: str
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeContext:
+    """What a probe is made with besides its own Config.
+
+    `timeout_seconds` is the whole look's deadline, always below `interval_seconds`. `platform`
+    is None for a target without `fly:`. `ssl_context` is made once for all probes: it costs 45 ms.
+    """
+
+    target: str
+    name: str
+    url: str | None
+    app: str | None
+    interval_seconds: float
+    timeout_seconds: float
+    clock: Clock
+    rng: random.Random
+    ssl_context: ssl.SSLContext
+    platform: Platform | None
+    prometheus: PrometheusAccess | None
+    user_agent: str
+
+
+class ProbePlugin(Protocol):
+    """The shape of a probe class. `kind` is its key in the YAML: `health: {http: {...}}`."""
+
+    kind: ClassVar[str]
+    Config: ClassVar[type[BaseModel]]
+
+    @classmethod
+    def measure(cls, config: Any) -> MeasureKind:  # each plugin has its own Config
+        """Which measure this configuration gives; checked against the triggers at load."""
+        ...
+
+    @classmethod
+    def defaults(cls) -> dict[str, float]:
+        """`interval_seconds` where the kind wants another than 10 s; may be empty."""
+        ...
+
+    @classmethod
+    def build(cls, config: Any, context: ProbeContext) -> Probe: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorContext:
+    """What an executor is made with: one target, its platform, and where to keep things."""
+
+    target: TargetPolicy
+    platform: Platform
+    store: Store
+    clock: Clock
+
+
+class ExecutorPlugin(Protocol):
+    """The shape of an executor class. `kind` is its word in `plans: {x: {steps: [kind]}}`."""
+
+    kind: ClassVar[str]
+
+    @classmethod
+    def build(cls, context: ExecutorContext) -> Executor: ...
+
+
+@cache
+def probes() -> dict[str, type[ProbePlugin]]:
+    """All probe classes by kind, sorted by name so that schemas come out the same."""
+    return _load("rollbackd.probes")
+
+
+@cache
+def executors() -> dict[str, type[ExecutorPlugin]]:
+    """All executor classes by kind."""
+    return _load("rollbackd.executors")
+
+
+def _load(group: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for point in sorted(entry_points(group=group), key=lambda p: (p.name, p.value)):
+        if point.name in found:
+            message = f"two packages bring the {group} plugin {point.name!r}"
+            raise ConfigError(message, hint="uninstall one of them")
+        found[point.name] = point.load()
+    return found

@@ -1,0 +1,1 @@
+"""Probes: each file looks in one way. None imports another."""

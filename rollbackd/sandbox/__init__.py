@@ -1,0 +1,1 @@
+"""A local Fly, its apps and scenarios."""

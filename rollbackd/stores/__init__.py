@@ -1,0 +1,1 @@
+"""Stores: where the journal and the record survive."""

@@ -221,6 +221,8 @@ class RollbackEnded:
     rollback: RollbackId
     outcome: RollbackOutcome
     detail: str = ""
+    recovered_at: float | None = None  # start of the unbroken clear run
+    proved_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

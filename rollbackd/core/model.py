@@ -186,5 +186,10 @@ class RollBack:
     def automatic(self) -> bool:
         return self.trigger is not None
 
+    @property
+    def id(self) -> RollbackId:
+        """Readable, and unique because a target has one rollback at a time."""
+        return RollbackId(f"{self.target}-v{self.bad.version}-{int(self.at)}")
+
 
 Decision: TypeAlias = Hold | RollBack

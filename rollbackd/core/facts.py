@@ -131,7 +131,7 @@ class Asleep:
 class ReleasesSeen:
     target: TargetName
     at: float
-    releases: tuple[Release, ...]  # newest version first, never empty
+    releases: tuple[Release, ...]  # newest version first; empty: never deployed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,6 +64,7 @@ class Machine:
     standby: bool = False
     autostop: bool = False
     lease_owner: str | None = None
+    lease_ours: bool = False  # its description carries our mark
     op_id: str | None = None
 
 

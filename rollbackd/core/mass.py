@@ -1,0 +1,20 @@
+"""Many targets broken together are not one bad release. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rollbackd.core.policy import MassSafety
+
+AT_LEAST = 2  # one target alone is always 100 % of one target
+
+
+def mass_failing(policy: MassSafety, onsets: Sequence[float], targets: int, now: float) -> bool:
+    """Whether enough of all `targets` broke within the last `within_seconds`.
+
+    `onsets`: for each target with a breached critical trigger, when that breach began.
+    """
+    recent = sum(1 for onset in onsets if onset >= now - policy.within_seconds)
+    if recent < AT_LEAST:
+        return False
+    return recent >= policy.targets or recent >= policy.share * targets

@@ -16,6 +16,7 @@ from rollbackd.core.model import (
     RollbackId,
     RollbackOutcome,
     TargetName,
+    TriggerName,
 )
 
 # What one look of a probe can tell ------------------------------------------------------------
@@ -202,6 +203,7 @@ class RollbackStarted:
     bad: Release
     good: Release
     automatic: bool = True
+    trigger: TriggerName | None = None  # None: a person asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

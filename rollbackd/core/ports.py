@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from rollbackd.core.facts import Asleep, Measure, Miss, TargetFact
@@ -114,8 +114,11 @@ class Seen(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
+    """`result`: what apply would have returned, where DONE can be read back (a release's id)."""
+
     seen: Seen
     detail: str = ""
+    result: Mapping[str, Json] = field(default_factory=dict)
 
 
 class Executor(Protocol):

@@ -38,6 +38,7 @@ class Check:
     seconds: float | None = None
     why: str = ""
     failing_machines: int | None = None  # only the `fly` probe counts them
+    phases: tuple[tuple[str, float], ...] = ()  # (resolve, connect, tls, processing, transfer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

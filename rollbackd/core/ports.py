@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from rollbackd.core.facts import Asleep, Measure, Miss, TargetFact
 from rollbackd.core.model import (
@@ -98,6 +98,15 @@ class Platform(Protocol):
         ...
 
     async def token_report(self) -> TokenReport: ...
+
+
+@runtime_checkable
+class KnowsHealthPaths(Protocol):
+    """What a platform may offer besides `Platform`: the paths of its own HTTP checks."""
+
+    async def health_paths(self) -> tuple[str, ...]:
+        """Most trusted first, may be empty. Raises `core.errors` only."""
+        ...
 
 
 # Carrying out -----------------------------------------------------------------------------------
@@ -239,6 +248,7 @@ __all__ = [
     "Clock",
     "Control",
     "Executor",
+    "KnowsHealthPaths",
     "Miss",
     "Missed",
     "NobodyHome",

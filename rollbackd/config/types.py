@@ -158,7 +158,7 @@ def _http_url(text: str) -> str:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise refused(f"not a URL: {error}", hint) from error
+        raise refused("not a URL", hint) from error
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         raise refused("not an http or https URL", hint)
     if any(c.isspace() or not c.isprintable() for c in text):

@@ -71,6 +71,7 @@ class TargetView:
     locked_out: bool
     cooldown_until: float | None
     budget_left: int
+    app: str = ""  # what the platform calls it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,59 @@
+"""The names of log events: noun.verb_past, one name for one thing that happened.
+
+A name is an interface: people alert on it and grep for it. Change one as you would an API.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The daemon's life
+DAEMON_STARTED: Final = "daemon.started"
+DAEMON_STOPPED: Final = "daemon.stopped"
+DAEMON_STOP_ASKED: Final = "daemon.stop_asked"
+LISTENER_STARTED: Final = "listener.started"
+LISTENER_STOPPED: Final = "listener.stopped"
+CONFIG_LOADED: Final = "config.loaded"
+CONFIG_REFUSED: Final = "config.refused"
+CONFIG_UNCHANGED: Final = "config.unchanged"
+STORE_FAILED: Final = "store.failed"
+STOP_FILE_SEEN: Final = "stop_file.seen"
+LOOP_STALLED: Final = "loop.stalled"
+SCHEDULE_SKIPPED: Final = "schedule.skipped"
+
+# What is seen
+PROBE_MISSED: Final = "probe.missed"
+PROBE_CHANGED: Final = "probe.changed"
+PROBE_BROKE: Final = "probe.broke"
+CONTROL_LOST: Final = "control.lost"
+CONTROL_REGAINED: Final = "control.regained"
+RELEASE_SEEN: Final = "release.seen"
+WATCH_FAILED: Final = "watch.failed"
+TOKEN_REFUSED: Final = "token.refused"  # noqa: S105 -- the name of an event
+API_RETRIED: Final = "api.retried"
+
+# What is judged
+TRIGGER_CHANGED: Final = "trigger.changed"
+DECISION_CHANGED: Final = "decision.changed"
+
+# What is done
+ROLLBACK_STARTED: Final = "rollback.started"
+ROLLBACK_RESUMED: Final = "rollback.resumed"
+ROLLBACK_ENDED: Final = "rollback.ended"
+ROLLBACK_REFUSED: Final = "rollback.refused"
+ROLLBACK_FAILED: Final = "rollback.failed"
+STEP_STARTED: Final = "rollback.step_started"
+STEP_FINISHED: Final = "rollback.step_finished"
+STEP_SKIPPED: Final = "rollback.step_skipped"
+STEP_FAILED: Final = "rollback.step_failed"
+STEP_RETRIED: Final = "rollback.step_retried"
+TRAFFIC_SWITCHED: Final = "rollback.traffic_switched"
+
+# What people asked
+ORDER_TAKEN: Final = "order.taken"
+ORDER_REFUSED: Final = "order.refused"
+TARGET_PAUSED: Final = "target.paused"
+TARGET_RESUMED: Final = "target.resumed"
+
+# Others
+LIBRARY_LOGGED: Final = "library.logged"

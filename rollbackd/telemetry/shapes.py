@@ -1,0 +1,220 @@
+"""Turns the snapshot into the JSON that people and scripts read. Pure; adds no judgement.
+
+Times stay epoch seconds; what is unknown is null, and so is a number that JSON cannot write.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rollbackd.core.model import (
+    Decision,
+    GateSays,
+    Hold,
+    Json,
+    JsonObject,
+    Machine,
+    Release,
+    Verdict,
+)
+from rollbackd.core.runbook import Plan
+from rollbackd.core.snapshot import ProbeView, ReleaseView, RollbackView, Snapshot, TargetView
+from rollbackd.telemetry.advice import to_act
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What the status says of the daemon itself. `config_error` is empty when all is well."""
+
+    version: str
+    started_at: float
+    config_hash: str = ""
+    config_error: str = ""
+
+
+def status(snapshot: Snapshot | None, about: About) -> JsonObject:
+    """Everything at a glance. Before the first turn there are no targets yet."""
+    targets = snapshot.targets if snapshot is not None else ()
+    return {
+        "version": about.version,
+        "started_at": about.started_at,
+        "at": snapshot.at if snapshot is not None else None,
+        "control_ok": snapshot.control_ok if snapshot is not None else None,
+        "config": {
+            "hash": snapshot.config_hash if snapshot is not None else about.config_hash,
+            "ok": not about.config_error,
+            "error": about.config_error or None,
+        },
+        "targets": [target(view) for view in targets],
+    }
+
+
+def target(view: TargetView) -> JsonObject:
+    """One target, whole."""
+    return {
+        "name": view.name,
+        "app": view.app,
+        "mode": str(view.mode),
+        "healthy": view.healthy,
+        "evaluated_at": _number(view.evaluated_at),
+        "paused_until": _number(view.paused_until),
+        "locked_out": view.locked_out,
+        "cooldown_until": _number(view.cooldown_until),
+        "budget_left": view.budget_left,
+        "release": _first(view.releases, current=True),
+        "goal": _first(view.releases, current=False),
+        "decision": decision(view.decision),
+        "triggers": [trigger(v) for v in view.verdicts],
+        "probes": [probe(p) for p in view.probes],
+        "machines": [machine(m) for m in view.machines],
+        "rollback": rollback(view.rollback),
+    }
+
+
+def releases(view: TargetView) -> JsonObject:
+    """What could be gone back to, newest first."""
+    return {"target": view.name, "releases": [release(r) for r in view.releases]}
+
+
+def explain(view: TargetView, gates: Sequence[GateSays]) -> JsonObject:
+    """Why (not) now: the numbers, every gate, and what would have to happen."""
+    return {
+        "target": view.name,
+        "mode": str(view.mode),
+        "decision": decision(view.decision),
+        "gates": [{"reason": str(g.reason), "holds": g.holds, "why": g.why} for g in gates],
+        "triggers": [trigger(v) for v in view.verdicts],
+        "to_act": list[Json](to_act(view, gates)),
+    }
+
+
+def plan(frozen: Plan) -> JsonObject:
+    """What a rollback would do, step by step; the answer of a dry run."""
+    return {
+        "name": frozen.name,
+        "target": frozen.target,
+        "from_version": frozen.from_version,
+        "to_version": frozen.to_version,
+        "deadline_at": _number(frozen.deadline_at),
+        "hash": frozen.hash,
+        "notes": list[Json](frozen.notes),
+        "steps": [
+            {"seq": s.seq, "phase": str(s.phase), "kind": s.kind, "name": s.name,
+             "mutates": s.mutates}
+            for s in frozen.steps
+        ],
+    }  # fmt: skip
+
+
+def decision(made: Decision | None) -> JsonObject | None:
+    if made is None:
+        return None
+    hold = isinstance(made, Hold)
+    reason = str(made.reason) if isinstance(made, Hold) else _asked(automatic=made.automatic)
+    return {
+        "kind": "hold" if hold else "roll_back",
+        "reason": reason,
+        "why": made.why,
+        "trigger": made.trigger,
+        "at": _number(made.at),
+        "from_version": made.bad.version if made.bad is not None else None,
+        "to_version": made.good.version if made.good is not None else None,
+        "evidence": {name: _json(value) for name, value in made.evidence.items()},
+    }
+
+
+def trigger(verdict: Verdict) -> JsonObject:
+    return {
+        "name": verdict.trigger,
+        "state": str(verdict.state),
+        "value": _number(verdict.value),
+        "threshold": _number(verdict.threshold),
+        "samples": _number(verdict.samples),
+        "why": verdict.why,
+        "since": _number(verdict.since),
+    }
+
+
+def probe(view: ProbeView) -> JsonObject:
+    return {
+        "name": view.name,
+        "kind": view.kind,
+        "outcome": view.outcome,
+        "detail": view.detail,
+        "at": _number(view.at),
+        "ok_at": _number(view.ok_at),
+        "seconds": _number(view.seconds),
+        "value": _number(view.value),
+        "samples": _number(view.samples),
+        "failures_in_a_row": view.failures_in_a_row,
+        "interval_seconds": view.interval_seconds,
+    }
+
+
+def machine(seen: Machine) -> JsonObject:
+    return {
+        "id": seen.id,
+        "state": seen.state,
+        "group": seen.group,
+        "region": seen.region,
+        "release": seen.release_version,
+        "critical_checks": seen.critical_checks,
+        "crash_looping": seen.crash_looping,
+        "cordoned": seen.cordoned,
+        "reachable": seen.reachable,
+        "lease_owner": seen.lease_owner,
+    }
+
+
+def release(view: ReleaseView) -> JsonObject:
+    about: Release = view.release
+    return {
+        "version": about.version,
+        "image": about.image,
+        "status": str(about.status),
+        "created_at": _number(about.created_at),
+        "author": about.author,
+        "content": about.content,
+        "standing": view.standing,
+        "current": view.current,
+        "goal": view.goal,
+    }
+
+
+def rollback(view: RollbackView | None) -> JsonObject | None:
+    if view is None:
+        return None
+    return {
+        "id": view.rollback,
+        "from_version": view.bad_version,
+        "to_version": view.good_version,
+        "started_at": _number(view.started_at),
+        "switched_at": _number(view.switched_at),
+    }
+
+
+def _first(views: Sequence[ReleaseView], *, current: bool) -> JsonObject | None:
+    """The current release, or else the goal of a rollback."""
+    found = (v for v in views if (v.current if current else v.goal))
+    return next((release(v) for v in found), None)
+
+
+def _asked(*, automatic: bool) -> str:
+    return "auto" if automatic else "manual"
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _json(value: Json) -> Json:
+    """Evidence as JSON can write it: no NaN, no infinity."""
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, list):
+        return [_json(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _json(item) for name, item in value.items()}
+    return value

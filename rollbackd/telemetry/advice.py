@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from rollbackd.core.model import GateSays, Hold, HoldReason, TriggerState, Verdict
-from rollbackd.core.snapshot import TargetView
+from rollbackd.core.model import Decision, GateSays, Hold, HoldReason, TriggerState, Verdict
 
 _BREACHED = TriggerState.BREACHED
 
@@ -42,16 +41,13 @@ WOULD_NEED: Final[dict[HoldReason, str]] = {
 }
 
 
-def to_act(view: TargetView, gates: Sequence[GateSays]) -> list[str]:
+def to_act(decided: Decision, gates: Sequence[GateSays]) -> list[str]:
     """The open conditions, breach first, then gates in their order. Empty: it is acting."""
-    decided = view.decision
-    if decided is None:
-        return ["the first look has to be over"]
     if not isinstance(decided, Hold):
         return []
     lines: list[str] = []
-    if not any(v.state is _BREACHED for v in view.verdicts):
-        lines += [_of_trigger(v) for v in view.verdicts] or ["a trigger has to be configured"]
+    if not any(v.state is _BREACHED for v in decided.verdicts):
+        lines += [_of_trigger(v) for v in decided.verdicts] or ["a trigger has to be configured"]
     holding = [g.reason for g in gates if g.holds]
     if decided.reason not in holding and decided.reason not in _ABOUT_TRIGGERS:
         holding.insert(0, decided.reason)

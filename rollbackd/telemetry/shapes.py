@@ -51,11 +51,11 @@ def status(snapshot: Snapshot | None, about: About) -> JsonObject:
     }
 
 
-def target(view: TargetView) -> JsonObject:
-    """One target, whole."""
+def target(view: TargetView, app: str = "") -> JsonObject:
+    """One target, whole. `app` is what the platform calls it, where the view does not know."""
     return {
         "name": view.name,
-        "app": view.app,
+        "app": view.app or app,
         "mode": str(view.mode),
         "healthy": view.healthy,
         "evaluated_at": _number(view.evaluated_at),
@@ -78,15 +78,14 @@ def releases(view: TargetView) -> JsonObject:
     return {"target": view.name, "releases": [release(r) for r in view.releases]}
 
 
-def explain(view: TargetView, gates: Sequence[GateSays]) -> JsonObject:
+def explanation(made: Decision, gates: Sequence[GateSays]) -> JsonObject:
     """Why (not) now: the numbers, every gate, and what would have to happen."""
     return {
-        "target": view.name,
-        "mode": str(view.mode),
-        "decision": decision(view.decision),
+        "target": made.target,
+        "decision": decision(made),
         "gates": [{"reason": str(g.reason), "holds": g.holds, "why": g.why} for g in gates],
-        "triggers": [trigger(v) for v in view.verdicts],
-        "to_act": list[Json](to_act(view, gates)),
+        "triggers": [trigger(v) for v in made.verdicts],
+        "to_act": list[Json](to_act(made, gates)),
     }
 
 

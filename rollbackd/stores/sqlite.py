@@ -1,0 +1,235 @@
+"""The state directory in SQLite: what survives. Waits for the disk, judges nothing.
+
+One thread owns the connection and does everything in the order it was asked, so nothing needs
+a lock. One daemon owns the directory (`stores.lock`); a reader opens it beside a living daemon.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar, Final, TypeVar
+
+from rollbackd.core.errors import NotFound, PermanentError
+from rollbackd.core.facts import TargetFact
+from rollbackd.core.model import (
+    Decision,
+    Json,
+    JsonObject,
+    RollBack,
+    RollbackId,
+    RollbackOutcome,
+    TargetName,
+)
+from rollbackd.core.ports import Clock, Recorded
+from rollbackd.core.runbook import Journal, Plan, RollbackState, StepState
+from rollbackd.stores import audit, codec, database, history, journal_rows, kept
+from rollbackd.stores.lock import DirectoryLock
+
+FILE_NAME: Final = "rollbackd.db"
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """Fits `core.ports.Store`. Every awaited write is on disk when it returns."""
+
+    kind: ClassVar[str] = "sqlite"
+
+    def __init__(self, directory: Path, clock: Clock, *, read_only: bool = False) -> None:
+        self._path = directory / FILE_NAME
+        self._clock = clock
+        self._read_only = read_only
+        self._owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._lock = DirectoryLock(directory / f"{FILE_NAME}.lock")
+        self._thread: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    async def open(self) -> None:
+        """Take the directory, check and migrate the file. Raises Rejected when it is taken."""
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        try:
+            await self._ask(self._open)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        if self._thread is None:
+            return
+        thread, self._thread = self._thread, None
+        await asyncio.get_running_loop().run_in_executor(thread, self._close)
+        thread.shutdown(wait=True)
+
+    async def facts(self, since: float) -> Sequence[TargetFact]:
+        return await self._read(lambda c: kept.load(c, since))
+
+    async def keep(self, fact: TargetFact) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            kept.keep(connection, fact)
+            audit.append(
+                connection,
+                codec.fact_kind(fact),
+                at=self._clock.now(),
+                target=fact.target,
+                rollback=getattr(fact, "rollback", ""),
+                data=codec.plain_object(fact),
+            )
+
+        await self._write(work)
+
+    async def record(self, decision: Decision) -> None:
+        word = "roll_back" if isinstance(decision, RollBack) else "hold"
+        data: JsonObject = {"decision": word, **codec.plain_object(decision)}
+        await self.record_line("decision", data, target=decision.target)
+
+    async def record_line(self, kind: str, data: JsonObject, *, target: str = "") -> None:
+        """Any other line for the record: a control by a person, a reload, a hand-over."""
+        now = self._clock.now()
+        await self._write(lambda c: audit.append(c, kind, at=now, target=target, data=data))
+
+    async def begin(self, decision: RollBack, plan: Plan) -> Journal:
+        now = self._clock.now()
+
+        def work(connection: sqlite3.Connection) -> Journal:
+            journal_rows.begin(connection, decision, plan, owner=self._owner, now=now)
+            return journal_rows.load(connection, plan.rollback, now)
+
+        return await self._write(work)
+
+    async def claim(self, rollback: RollbackId) -> Journal:
+        """Take an unfinished rollback over. `resumes` counts those of the last ten minutes."""
+        now = self._clock.now()
+
+        def work(connection: sqlite3.Connection) -> Journal:
+            journal_rows.claim(connection, rollback, owner=self._owner, now=now)
+            return journal_rows.load(connection, rollback, now)
+
+        return await self._write(work)
+
+    async def note(
+        self,
+        rollback: RollbackId,
+        seq: int,
+        state: StepState,
+        *,
+        fence: int,
+        result: JsonObject | None = None,
+        error: str = "",
+    ) -> None:
+        now = self._clock.now()
+        await self._write(
+            lambda c: journal_rows.note(
+                c, rollback, seq, state, fence=fence, result=result, error=error, now=now
+            )
+        )
+
+    async def turn(
+        self, rollback: RollbackId, state: RollbackState, *, fence: int, reason: str = ""
+    ) -> None:
+        now = self._clock.now()
+        await self._write(
+            lambda c: journal_rows.turn(c, rollback, state, fence=fence, reason=reason, now=now)
+        )
+
+    async def finish(
+        self,
+        rollback: RollbackId,
+        state: RollbackState,
+        outcome: RollbackOutcome,
+        *,
+        fence: int,
+        detail: str = "",
+    ) -> None:
+        now = self._clock.now()
+        await self._write(
+            lambda c: journal_rows.finish(
+                c, rollback, state, outcome, fence=fence, detail=detail, now=now
+            )
+        )
+
+    async def unfinished(self) -> Sequence[Journal]:
+        now = self._clock.now()
+        return await self._read(
+            lambda c: [journal_rows.load(c, name, now) for name in journal_rows.unfinished(c)]
+        )
+
+    async def journal(self, rollback: RollbackId) -> Journal | None:
+        now = self._clock.now()
+        try:
+            return await self._read(lambda c: journal_rows.load(c, rollback, now))
+        except NotFound:
+            return None
+
+    async def history(self, target: TargetName | None, limit: int) -> Sequence[JsonObject]:
+        now = self._clock.now()
+        return await self._read(lambda c: history.load(c, target, limit, now))
+
+    async def record_lines(self, target: TargetName | None, limit: int) -> Sequence[Recorded]:
+        return await self._read(lambda c: audit.lines(c, target, limit))
+
+    async def record_broken_at(self) -> int | None:
+        """The id of the first line that was tampered with; None when the chain holds."""
+        return await self._read(audit.broken_at)
+
+    async def put_blob(self, key: str, value: Json) -> None:
+        body = codec.text(value)
+        now = self._clock.now()
+        await self._write(
+            lambda c: c.execute("INSERT OR REPLACE INTO blob VALUES (?, ?, ?)", (key, body, now))
+        )
+
+    async def get_blob(self, key: str) -> Json:
+        def work(connection: sqlite3.Connection) -> Json:
+            row = connection.execute("SELECT body FROM blob WHERE key = ?", (key,)).fetchone()
+            return None if row is None else codec.parse_json(row["body"])
+
+        return await self._read(work)
+
+    def _open(self) -> None:
+        now = self._clock.now()
+        if self._read_only:
+            self._connection = database.connect(self._path, read_only=True)
+            database.check_readable(self._connection, self._path)
+            return
+        database.make_directory(self._path.parent)
+        self._lock.take()
+        connection = self._connection = database.connect(self._path, read_only=False)
+        database.prepare(connection, self._path, now)
+        with database.transaction(connection):
+            audit.prune(connection, now)
+            audit.append(connection, "boot", at=now, data={"owner": self._owner})
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self._lock.release()
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._ask(lambda: work(self._opened()))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def whole() -> T:
+            connection = self._opened()
+            with database.transaction(connection):
+                return work(connection)
+
+        return await self._ask(whole)
+
+    async def _ask(self, work: Callable[[], T]) -> T:
+        """Run in the store's thread; a cancelled caller does not cut a transaction short."""
+        if self._thread is None:
+            raise PermanentError("the store is closed", hint="this is a bug in rollbackd")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except sqlite3.Error as error:
+            raise database.translated(error, self._path) from error
+
+    def _opened(self) -> sqlite3.Connection:
+        assert self._connection is not None, "open() comes first"
+        return self._connection

@@ -39,7 +39,16 @@ class MachineCalls:
     wire: Wire
 
     async def app(self, app: str) -> JsonObject:
-        return object_at(await self._look("get_app", _APP, app))
+        """The app, asked for with the acting token: NotFound or Unauthorized when it may not."""
+        call = Call(
+            api=Api.MACHINES,
+            method="GET",
+            endpoint=_APP,
+            fills={"app": app},
+            turn=("get_app", app),
+            with_write_token=True,
+        )
+        return object_at(await self.wire.send(call))
 
     async def list_machines(self, app: str) -> list[JsonObject]:
         """Every machine with its lease. Raises TemporaryError when the answer is not a list."""

@@ -14,7 +14,7 @@ OTHER = "other"
 PROBE_ERROR = str(MissReason.PROBE_ERROR)
 
 PROBE_RESULTS = frozenset({*map(str, CheckOutcome), "asleep", *map(str, MissReason)})
-SKIP_REASONS = frozenset({"max_instances", "misfire", "overrun", "error", OTHER})
+SKIP_REASONS = frozenset({"in_flight", "max_instances", "misfire", "overrun", "error", OTHER})
 STORE_OPS = frozenset(
     {
         "open", "facts", "keep", "record", "begin", "claim", "note", "turn", "finish",

@@ -1,0 +1,90 @@
+"""The status page: plain HTML without scripts, every word from outside escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from html import escape
+
+from rollbackd.core.model import Json, JsonObject
+
+_STYLE = (
+    "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}"
+    "table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}"
+    "td,th{text-align:left;padding:.2rem .8rem .2rem 0;border-bottom:1px solid #8884;"
+    "vertical-align:top}"
+    ".bad{color:#b00020}.good{color:#0a7d33}"
+    "@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}"
+    ".bad{color:#ff6b7d}.good{color:#5bd68b}}"
+)
+_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_HASH}'; frame-ancestors 'none'; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
+def render(status: JsonObject) -> str:
+    """The whole page from the status JSON."""
+    targets = [t for t in _list(status.get("targets")) if isinstance(t, dict)]
+    body = "".join(_target(t) for t in targets) or "<p>No target has been looked at yet.</p>"
+    config = status.get("config")
+    refused = config.get("error") if isinstance(config, dict) else None
+    notes = ""
+    if refused:
+        notes += f'<p class="bad">Configuration refused, the last good one runs: {_e(refused)}</p>'
+    if status.get("control_ok") is False:
+        notes += '<p class="bad">Our own connectivity is broken: nothing is done.</p>'
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        '<meta http-equiv="refresh" content="10">'
+        '<meta name="viewport" content="width=device-width">'
+        f"<title>rollbackd</title><style>{_STYLE}</style>"
+        f"<h1>rollbackd</h1><p>Version {_e(status.get('version'))}</p>{notes}{body}</html>"
+    )
+
+
+def _target(target: JsonObject) -> str:
+    healthy = target.get("healthy")
+    word = {True: "healthy", False: "unhealthy"}.get(healthy, "unknown")  # type: ignore[call-overload]  # None and odd values fall through
+    style = {"healthy": "good", "unhealthy": "bad"}.get(word, "")
+    decision = target.get("decision")
+    release = target.get("release")
+    lines = f"<p>Mode {_e(target.get('mode'))}"
+    if isinstance(release, dict):
+        lines += f" · release v{_e(release.get('version'))}"
+    if isinstance(decision, dict):
+        lines += (
+            f" · {_e(decision.get('kind'))}: {_e(decision.get('reason'))} {_e(decision.get('why'))}"
+        )
+    return (
+        f'<h2>{_e(target.get("name"))} <span class="{style}">{word}</span></h2>{lines}</p>'
+        + _table(("trigger", "state", "value", "threshold", "why"), "name", target, "triggers")
+        + _table(("probe", "outcome", "value", "at", "detail"), "name", target, "probes")
+    )
+
+
+def _table(heads: tuple[str, ...], first: str, target: JsonObject, rows: str) -> str:
+    names = (first, *heads[1:])
+    head = "".join(f"<th>{_e(h)}</th>" for h in heads)
+    lines = "".join(
+        "<tr>" + "".join(f"<td>{_cell(name, row.get(name))}</td>" for name in names) + "</tr>"
+        for row in _list(target.get(rows))
+        if isinstance(row, dict)
+    )
+    return f"<table><tr>{head}</tr>{lines}</table>"
+
+
+def _cell(name: str, value: Json) -> str:
+    if name == "at" and isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC).strftime("%H:%M:%S UTC")
+    return _e(f"{value:.4g}" if isinstance(value, float) else value)
+
+
+def _e(value: Json) -> str:
+    return "" if value is None else escape(str(value), quote=True)
+
+
+def _list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []

@@ -1,0 +1,57 @@
+"""What the web asks of the daemon. The engine's desk fits `Desk`; the daemon fits `Vitals`."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from rollbackd.core.model import JsonObject
+
+
+class Desk(Protocol):
+    """What people may ask and order. Raises `core.errors` only; unknown names are UsageError."""
+
+    def status(self) -> JsonObject: ...
+
+    def target(self, name: str) -> JsonObject: ...
+
+    def releases(self, name: str) -> JsonObject: ...
+
+    def explain(self, name: str) -> JsonObject: ...
+
+    async def rollbacks(self, target: str | None, limit: int) -> JsonObject: ...
+
+    async def rollback(self, rollback: str, /) -> JsonObject: ...
+
+    async def order_rollback(
+        self,
+        target: str,
+        *,
+        to: int | None,
+        plan: str | None,
+        reason: str,
+        kind: str,
+        dry_run: bool,
+        by: str,
+    ) -> JsonObject:
+        """The plan for a dry run, else the plan with the `rollback` id of the one that began."""
+        ...
+
+    async def pause(self, target: str, *, seconds: float, reason: str, by: str) -> JsonObject: ...
+
+    async def resume(self, target: str, *, by: str) -> JsonObject: ...
+
+    async def reload(self, cause: str) -> JsonObject:
+        """`result` is success, unchanged or failed; `error` says why it failed."""
+        ...
+
+
+class Vitals(Protocol):
+    """Whether the daemon lives. Never asks Fly, the target or the disk: a restart heals none."""
+
+    def turning(self) -> tuple[bool, str]:
+        """Whether the evaluation loop turned within max(3 x tick, 30 s), and a line about it."""
+        ...
+
+    def ready(self) -> tuple[bool, JsonObject]:
+        """Whether configuration, store and the first round of probes are there."""
+        ...

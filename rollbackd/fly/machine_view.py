@@ -74,6 +74,20 @@ def has_checks(config: JsonObject) -> bool:
     return bool(object_at(config, "checks")) or any(list_at(s, "checks") for s in services)
 
 
+def health_paths_of(config: JsonObject) -> list[str]:
+    """The paths of its GET checks over HTTP, those of services first."""
+    checks = [
+        c for service in objects_at(config, "services") for c in objects_at(service, "checks")
+    ]
+    checks += [object_at(check) for check in object_at(config, "checks").values()]
+    gets = [c for c in checks if text_at(c, "type") == "http" and _is_get(c)]
+    return [text_at(check, "path") for check in gets if text_at(check, "path").startswith("/")]
+
+
+def _is_get(check: JsonObject) -> bool:
+    return text_at(check, "method").upper() in {"", "GET"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseSeen:
     owner: str

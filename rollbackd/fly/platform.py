@@ -13,7 +13,7 @@ from rollbackd.core.ports import Clock, TokenReport
 from rollbackd.fly.client import FlyClient
 from rollbackd.fly.json_shape import text_at, whole_at
 from rollbackd.fly.ledger import Keep, Ledger, newest_by_group
-from rollbackd.fly.machine_view import managed, release_of, view
+from rollbackd.fly.machine_view import config_of, health_paths_of, managed, release_of, view
 from rollbackd.fly.release_view import recipe_of, release_view
 from rollbackd.fly.token_look import look_at_token
 
@@ -38,14 +38,14 @@ class FlyPlatform:
         self.client = client
         self.ledger = Ledger(app, client, keep)
         self._clock = clock
-        self._own_app = own_app
+        self.is_own_app = own_app == app
         self._fleet: tuple[float, list[JsonObject]] | None = None
         self._newest: int | None = None
         self._history_after = 0.0
 
     async def releases(self) -> tuple[Release, ...]:
         """Newest version first; empty when the app was never deployed."""
-        records = await self._records()
+        records = await self.records()
         if not records:
             return ()
         machines = await self._recent_fleet()
@@ -84,7 +84,7 @@ class FlyPlatform:
         return whole_at(current, "version")
 
     async def token_report(self) -> TokenReport:
-        return await look_at_token(self.client, self.app, self._own_app)
+        return await look_at_token(self.client, self.app, is_own_app=self.is_own_app)
 
     async def fleet(self) -> list[JsonObject]:
         """The managed machines as Fly's JSON, leases included, asked for now."""
@@ -92,21 +92,32 @@ class FlyPlatform:
         self._fleet = (self._clock.monotonic(), found)
         return found
 
+    async def health_paths(self) -> tuple[str, ...]:
+        """The paths of the app's own HTTP checks, those of services first."""
+        paths: dict[str, None] = {}
+        for machine in await self._recent_fleet():
+            paths |= dict.fromkeys(health_paths_of(config_of(machine)))
+        return tuple(paths)
+
+    async def history(self) -> list[JsonObject]:
+        """Release records with their app config, newest first. Raises where GraphQL refuses."""
+        return _newest_first(await self.client.release_history(self.app, _LIMIT))
+
+    async def records(self) -> list[JsonObject]:
+        """Release records, newest first: REST, or GraphQL where REST refuses or is gone."""
+        try:
+            found = await self.client.releases(self.app, _LIMIT)
+        except (NotFound, Rejected, TemporaryError, Unauthorized) as error:
+            try:
+                found = await self.client.release_history(self.app, _LIMIT)
+            except RollbackdError as second:
+                raise error from second
+        return _newest_first(found)
+
     async def _recent_fleet(self) -> list[JsonObject]:
         if self._fleet is not None and self._clock.monotonic() - self._fleet[0] < _FRESH_SECONDS:
             return self._fleet[1]
         return await self.fleet()
-
-    async def _records(self) -> list[JsonObject]:
-        """Release records, newest first: REST, or GraphQL where REST refuses or is gone."""
-        try:
-            records = await self.client.releases(self.app, _LIMIT)
-        except (NotFound, Rejected, TemporaryError, Unauthorized) as error:
-            try:
-                records = await self.client.release_history(self.app, _LIMIT)
-            except RollbackdError as second:
-                raise error from second
-        return sorted(records, key=lambda one: whole_at(one, "version") or 0, reverse=True)
 
     async def _describe(self, records: Sequence[JsonObject]) -> None:
         """Have the app config of every release once; it never changes."""
@@ -135,6 +146,10 @@ class FlyPlatform:
     def _left_alone(self, version: int | None, others: Mapping[str, str]) -> Mapping[str, str]:
         """Only the newest release is rolling out: groups it did not reach yet are as they are."""
         return others if version is not None and version == self._newest else {}
+
+
+def _newest_first(records: Sequence[JsonObject]) -> list[JsonObject]:
+    return sorted(records, key=lambda one: whole_at(one, "version") or 0, reverse=True)
 
 
 def _ref(record: JsonObject) -> str:

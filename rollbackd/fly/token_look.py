@@ -2,8 +2,9 @@
 
 `GET /v1/tokens/current` lists the apps of a token. Whether it may write is asked of
 `POST /v1/tokens/authorize`, which judges a token sent in its body and changes nothing. Its
-answer counts only if it also says yes to reading; where it does not, we do not know, and the
-first refused call will tell.
+answer counts only if it also says yes to reading. Where it does not, we ask for the release of a
+lease nobody has on a machine that is not there: refused for a token that may only read, not found
+for one that may write, and without an effect either way.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from rollbackd.core.ports import TokenReport
 from rollbackd.fly.client import FlyClient
 from rollbackd.fly.json_shape import list_at, text_at
 
+_NO_MACHINE = "00000000000000"
+_NO_LEASE = "000000000000"
 
-async def look_at_token(client: FlyClient, app: str, own_app: str | None) -> TokenReport:
+
+async def look_at_token(client: FlyClient, app: str, *, is_own_app: bool) -> TokenReport:
     """Raises TemporaryError when Fly could not be asked."""
-    is_own_app = own_app == app
     try:
         found = await client.app(app)
     except (NotFound, Unauthorized) as error:
@@ -58,13 +61,15 @@ def _covers(tokens: Sequence[JsonObject], app: str, org: str) -> bool:
 
 async def _read_only(client: FlyClient, app: str) -> tuple[bool, str]:
     try:
-        if not await client.may(app, "r"):
-            return (
-                False,
-                "whether it may write is not known: the token service refused the question",
-            )
-        if await client.may(app, "w"):
-            return False, "may write"
+        if await client.may(app, "r"):
+            may_write = await client.may(app, "w")
+            return not may_write, "may write" if may_write else "may read only"
+    except RollbackdError:
+        pass  # the token service is not there: the other question tells
+    try:
+        await client.release_lease(app, _NO_MACHINE, _NO_LEASE)
+    except Unauthorized:
+        return True, "may read only"
     except RollbackdError as error:
         return False, f"whether it may write is not known: {error.message}"
-    return True, "may read only"
+    return False, "may write"

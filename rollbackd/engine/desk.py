@@ -1,0 +1,136 @@
+"""What people may ask and order while the daemon runs. Orders go through the same inbox and runner
+as everything else; nothing here touches the world by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rollbackd import __version__
+from rollbackd.core.decide import decide, explain, manual
+from rollbackd.core.errors import Rejected, UsageError
+from rollbackd.core.facts import Paused, Resumed
+from rollbackd.core.model import Hold, JsonObject, TargetName
+from rollbackd.core.ports import Clock, Store
+from rollbackd.core.snapshot import TargetView
+from rollbackd.core.state import TargetState
+from rollbackd.engine.engine import Engine
+from rollbackd.engine.reloader import Reloader
+from rollbackd.telemetry import shapes
+
+LONGEST_PAUSE_SECONDS = 7 * 86_400.0  # a pause that nobody remembers is a daemon switched off
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """Answers and takes orders. Unknown names are UsageError, refusals Rejected."""
+
+    clock: Clock
+    engine: Engine
+    store: Store
+    reloader: Reloader
+    apps: Callable[[TargetName], str]
+    started_at: float
+
+    def status(self) -> JsonObject:
+        snapshot = self.engine.snapshot()
+        return {
+            "version": __version__,
+            "started_at": self.started_at,
+            "control_ok": snapshot.control_ok,
+            "config": {
+                "hash": snapshot.config_hash,
+                "ok": not self.reloader.error,
+                "error": self.reloader.error,
+            },
+            "targets": [self._shape(view) for view in snapshot.targets],
+        }
+
+    def target(self, name: str) -> JsonObject:
+        return self._shape(self._view(name))
+
+    def releases(self, name: str) -> JsonObject:
+        return shapes.releases(self._view(name))
+
+    def explain(self, name: str) -> JsonObject:
+        state = self._state(name)
+        now = self.clock.now()
+        decision = decide(self.engine.policy, state, now)
+        return shapes.explanation(decision, explain(self.engine.policy, state, now))
+
+    async def rollbacks(self, target: str | None, limit: int) -> JsonObject:
+        name = None if target is None else self._state(target).policy.name
+        return {"rollbacks": list(await self.store.history(name, limit))}
+
+    async def rollback(self, rollback: str) -> JsonObject:
+        for each in await self.store.history(None, 1000):
+            if each.get("id") == rollback:
+                return each
+        raise UsageError(f"no rollback {rollback!r}", hint="rollbackd history lists them")
+
+    async def order_rollback(
+        self,
+        target: str,
+        *,
+        to: int | None,
+        plan: str | None,
+        reason: str,
+        kind: str,
+        dry_run: bool,
+        by: str,
+    ) -> JsonObject:
+        """A rollback by hand: the plan for `dry_run`, else the id of the one that began."""
+        state = self._state(target)
+        name = plan or state.policy.triggers[0].plan if state.policy.triggers else plan or "app"
+        decision = manual(
+            self.engine.policy,
+            state,
+            self.clock.now(),
+            to_version=to,
+            plan=name,
+            reason=f"{kind}: {reason}" if kind else reason,
+            by=by,
+        )
+        if isinstance(decision, Hold):
+            raise Rejected(decision.why or decision.reason.value, hint=_hint(decision))
+        if dry_run:
+            return shapes.plan(await self.engine.runner.dry_run(decision))
+        journal = await self.engine.order(decision)
+        return {"rollback": journal.plan.rollback, **shapes.plan(journal.plan)}
+
+    async def pause(self, target: str, *, seconds: float, reason: str, by: str) -> JsonObject:
+        if not 0 < seconds <= LONGEST_PAUSE_SECONDS:
+            raise UsageError("a pause lasts up to 7 days", hint="--for 2h")
+        name = self._state(target).policy.name
+        now = self.clock.now()
+        fact = Paused(target=name, at=now, until=now + seconds, by=by, reason=reason)
+        await self.engine.take(fact)
+        return {"target": name, "paused_until": fact.until}
+
+    async def resume(self, target: str, *, by: str) -> JsonObject:
+        name = self._state(target).policy.name
+        await self.engine.take(Resumed(target=name, at=self.clock.now(), by=by))
+        return {"target": name, "paused_until": None}
+
+    async def reload(self, cause: str) -> JsonObject:
+        result = await self.reloader.reload(cause)
+        return {"result": result, "error": self.reloader.error}
+
+    def _state(self, name: str) -> TargetState:
+        state = self.engine.states.get(TargetName(name))
+        if state is None:
+            known = ", ".join(sorted(self.engine.states))
+            raise UsageError(f"no target {name!r}", hint=f"targets: {known}")
+        return state
+
+    def _view(self, name: str) -> TargetView:
+        state = self._state(name)
+        return state.view(self.engine.policy, self.clock.now())
+
+    def _shape(self, view: TargetView) -> JsonObject:
+        return shapes.target(view, app=self.apps(view.name))
+
+
+def _hint(decision: Hold) -> str:
+    return f"rollbackd explain {decision.target} says more"

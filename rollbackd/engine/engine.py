@@ -1,0 +1,263 @@
+"""The one loop. It alone reads the inbox and writes the states, so nothing is locked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from rollbackd.core.decide import decide
+from rollbackd.core.errors import RollbackdError
+from rollbackd.core.facts import (
+    Approved,
+    Fact,
+    Paused,
+    Rejected,
+    ReleasesSeen,
+    Resumed,
+    RollbackEnded,
+    RollbackStarted,
+    RollbackSwitched,
+    TargetFact,
+    Tick,
+    Unlocked,
+)
+from rollbackd.core.mass import mass_failing
+from rollbackd.core.model import (
+    Decision,
+    Hold,
+    RollBack,
+    RollbackId,
+    RollbackOutcome,
+    TargetName,
+    TriggerName,
+    TriggerState,
+    Verdict,
+)
+from rollbackd.core.policy import Policy
+from rollbackd.core.ports import Clock, Store
+from rollbackd.core.proof import Proof
+from rollbackd.core.runbook import Journal
+from rollbackd.core.snapshot import Snapshot
+from rollbackd.core.state import TargetState
+from rollbackd.engine.recorder import Recorder
+from rollbackd.engine.runner import Runner
+from rollbackd.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+DURABLE: Final = (
+    Paused, Resumed, Unlocked, Approved, Rejected, RollbackStarted, RollbackSwitched, RollbackEnded,
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Proving:
+    proof: Proof
+    outcome: asyncio.Future[RollbackOutcome]
+
+
+@dataclass(kw_only=True)
+class Engine:
+    """Facts in, one recorded decision per target and tick out."""
+
+    clock: Clock
+    store: Store
+    runner: Runner
+    recorder: Recorder
+    metrics: Metrics
+    policy: Policy
+    inbox: asyncio.Queue[Fact]
+    states: dict[TargetName, TargetState] = field(default_factory=dict)
+    decisions: dict[TargetName, Decision] = field(default_factory=dict)
+    turned_at: float | None = None  # monotonic seconds of the newest tick
+    control_ok: bool = True
+    _proving: dict[TargetName, _Proving] = field(default_factory=dict)
+    _rollbacks: asyncio.TaskGroup | None = None
+    _open: set[TargetName] = field(default_factory=set)
+    _asked_by: dict[RollbackId, TriggerName | None] = field(default_factory=dict)
+
+    async def remember(self) -> None:
+        """Rebuild the states from what the store kept."""
+        now = self.clock.now()
+        for name, policy in self.policy.targets.items():
+            self.states[name] = TargetState(policy, now)
+        for fact in await self.store.facts(0.0):
+            if fact.target in self.states:
+                self._apply(fact)
+
+    async def run(self) -> None:
+        """Finish what a crash cut short, then turn until cancelled."""
+        async with asyncio.TaskGroup() as rollbacks:
+            self._rollbacks = rollbacks
+            for journal in await self.store.unfinished():
+                self._carry_out(journal)
+            while True:
+                await self.turn(await self.inbox.get())
+
+    async def turn(self, fact: Fact) -> None:
+        """Take one fact in; on a tick, decide for every target."""
+        if isinstance(fact, Tick):
+            await self._tick(fact.at)
+        elif fact.target in self.states:
+            await self._take_in(fact)
+
+    async def take(self, fact: TargetFact) -> None:
+        """A person's fact: on disk and applied when this returns."""
+        await self._take_in(fact)
+
+    def publish(self, fact: Fact) -> None:
+        self.inbox.put_nowait(fact)
+
+    def adopt(self, policy: Policy) -> None:
+        """Go on under another policy. What did not change keeps its windows; a running rollback
+        keeps its own plan anyway.
+        """
+        now = self.clock.now()
+        for name, target in policy.targets.items():
+            if name in self.states:
+                self.states[name].carry(target, now)
+            else:
+                self.states[name] = TargetState(target, now)
+        for gone in self.states.keys() - policy.targets.keys():
+            del self.states[gone]
+            self.decisions.pop(gone, None)
+        self.policy = policy
+
+    async def prove(self, target: TargetName, rollback: RollbackId) -> RollbackOutcome:
+        """Wait until the windows say whether the rollback helped."""
+        state = self.states.get(target)
+        if state is None:  # the target was taken out of the configuration meanwhile
+            return RollbackOutcome.RECOVERED_UNPROVEN
+        proof = Proof(
+            trigger=self._asked_by.get(rollback),
+            after=self.policy.targets[target].after,
+            switched_at=self.clock.now(),
+        )
+        proving = _Proving(proof, asyncio.get_running_loop().create_future())
+        self._proving[target] = proving
+        try:
+            return await proving.outcome
+        finally:
+            self._proving.pop(target, None)
+
+    def proof_times(self, target: TargetName) -> tuple[float | None, float | None]:
+        """(recovered_at, proved_at) of the proof in the making."""
+        proving = self._proving.get(target)
+        return (proving.proof.clear_since, proving.proof.proved_at) if proving else (None, None)
+
+    async def order(self, decision: RollBack) -> Journal:
+        """A rollback a person asked for: same journal, same runner."""
+        self._open.add(decision.target)
+        try:
+            await self.store.record(decision)
+            journal = await self.runner.begin(decision)
+        except BaseException:
+            self._open.discard(decision.target)
+            raise
+        self._carry_out(journal)
+        return journal
+
+    def snapshot(self) -> Snapshot:
+        now = self.clock.now()
+        views = tuple(state.view(self.policy, now) for _, state in sorted(self.states.items()))
+        return Snapshot(
+            at=now, targets=views, control_ok=self.control_ok, config_hash=self.policy.hash
+        )
+
+    async def _take_in(self, fact: TargetFact) -> None:
+        state = self.states[fact.target]
+        news = isinstance(fact, ReleasesSeen) and fact.releases != state.releases
+        if news or isinstance(fact, DURABLE):
+            await self.store.keep(fact)
+        self._apply(fact)
+
+    def _apply(self, fact: TargetFact) -> None:
+        match fact:
+            case RollbackStarted(rollback=rollback, trigger=trigger):
+                self._asked_by[rollback] = trigger
+            case RollbackEnded(target=target, rollback=rollback):
+                self._asked_by.pop(rollback, None)
+                self._open.discard(target)
+            case _:
+                pass
+        self.states[fact.target].apply(fact)
+
+    async def _tick(self, now: float) -> None:
+        self.turned_at = self.clock.monotonic()
+        failing = mass_failing(self.policy.mass, self._onsets(), len(self.states), now)
+        for name in list(self.states):
+            began = self.clock.monotonic()
+            await self._judge(name, now, mass=failing)
+            self.metrics.evaluated(name, self.clock.monotonic() - began)
+
+    async def _judge(self, name: TargetName, now: float, *, mass: bool) -> None:
+        decision = decide(self.policy, self.states[name], now, mass_failing=mass)
+        self._note_transitions(self.decisions.get(name), decision)
+        if isinstance(decision, RollBack) and name in self._open:
+            return  # begun a moment ago; its RollbackStarted is still in the inbox
+        before = self.decisions.get(name)
+        self.decisions[name] = decision
+        self._prove_on(name, decision.verdicts, now)
+        if isinstance(decision, RollBack):
+            await self._begin(decision)
+        elif _says_something_new(before, decision):
+            self.recorder.put(decision)
+        self.metrics.decided(decision)
+
+    async def _begin(self, decision: RollBack) -> None:
+        await self.store.record(decision)  # on disk before anything is touched
+        self._open.add(decision.target)
+        assert self._rollbacks is not None, "run() opened it"
+        self._rollbacks.create_task(self._begin_and_carry_out(decision), name=decision.id)
+
+    async def _begin_and_carry_out(self, decision: RollBack) -> None:
+        try:
+            journal = await self.runner.begin(decision)
+        except RollbackdError as error:
+            # The runner published the end of it; here it only must not end the loop.
+            log.warning(
+                "rollback.not_begun", rollback=decision.id, error=error.message, hint=error.hint
+            )
+            self._open.discard(decision.target)
+            return
+        await self.runner.carry_out(journal)
+
+    def _carry_out(self, journal: Journal) -> None:
+        assert self._rollbacks is not None, "run() opened it"
+        self._open.add(journal.plan.target)
+        self._rollbacks.create_task(self.runner.carry_out(journal), name=journal.plan.rollback)
+
+    def _prove_on(self, name: TargetName, verdicts: tuple[Verdict, ...], now: float) -> None:
+        proving = self._proving.get(name)
+        if proving is None or proving.outcome.done():
+            return
+        outcome = proving.proof.look(verdicts, now)
+        if outcome is not None:
+            proving.outcome.set_result(outcome)
+
+    def _onsets(self) -> list[float]:
+        return [
+            min(v.since for v in decision.verdicts if v.state is TriggerState.BREACHED)
+            for decision in self.decisions.values()
+            if any(v.state is TriggerState.BREACHED for v in decision.verdicts)
+        ]
+
+    def _note_transitions(self, before: Decision | None, after: Decision) -> None:
+        known: Mapping[str, TriggerState] = (
+            {v.trigger: v.state for v in before.verdicts} if before else {}
+        )
+        for verdict in after.verdicts:
+            if known.get(verdict.trigger) is not verdict.state:
+                self.metrics.transition(after.target, verdict.trigger, verdict.state)
+
+
+def _says_something_new(before: Decision | None, after: Hold) -> bool:
+    if not isinstance(before, Hold):
+        return True
+    return (before.reason, before.trigger, before.bad, before.good) != (
+        after.reason, after.trigger, after.bad, after.good,
+    )  # fmt: skip

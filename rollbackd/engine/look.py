@@ -1,0 +1,116 @@
+"""One look of one probe, made into a fact. Blames the target for nothing that may be ours."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from rollbackd.core.facts import (
+    Asleep,
+    Check,
+    CheckOutcome,
+    ControlSeen,
+    Histogram,
+    Miss,
+    MissReason,
+    Ratio,
+    Sample,
+    TargetFact,
+    Value,
+)
+from rollbackd.core.model import ProbeName, TargetName
+from rollbackd.core.ports import Clock, Control, Missed, NobodyHome, Probe, Reading
+from rollbackd.engine.looplag import LoopLag
+from rollbackd.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+LAG_SPOILS_SECONDS = 0.25  # design section 2: event-loop lag above this makes a miss
+GRACE_SECONDS = 1.0  # a probe keeps its own deadline; this one only catches a probe that does not
+ANSWERED_BY_PLATFORM = frozenset({"fly"})  # its failed sample is itself an answer of the control
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A probe with what the poller must know of it."""
+
+    target: TargetName
+    name: ProbeName
+    kind: str
+    interval_seconds: float
+    timeout_seconds: float
+    probe: Probe
+    control: Control
+
+
+class Looker:
+    """Takes looks and says what they mean, control look included."""
+
+    def __init__(self, clock: Clock, lag: LoopLag, metrics: Metrics) -> None:
+        self._clock = clock
+        self._lag = lag
+        self._metrics = metrics
+
+    async def look(self, watched: Watched) -> list[TargetFact]:
+        """One look: its fact, and a ControlSeen where the control was asked."""
+        at = self._clock.now()
+        began = self._clock.monotonic()
+        reading = await self._take(watched)
+        if isinstance(reading, Check) and self._spoiled(began, reading):
+            reading = Missed(reason=MissReason.OVERLOADED, detail="our own event loop was late")
+        facts: list[TargetFact] = []
+        if _accuses(reading) and watched.kind not in ANSWERED_BY_PLATFORM:
+            ok = await watched.control.look()
+            facts.append(ControlSeen(target=watched.target, at=self._clock.now(), ok=ok))
+            if not ok:
+                reading = Missed(reason=MissReason.CONTROL_PROBE_FAILED)
+        self._metrics.probe_taken(
+            watched.target, watched.name, _result(reading), self._clock.monotonic() - began
+        )
+        facts.append(_fact(watched, reading, at))
+        return facts
+
+    def _spoiled(self, began: float, reading: Check) -> bool:
+        late = self._lag.worst_since(began) > LAG_SPOILS_SECONDS
+        return late and reading.outcome is not CheckOutcome.OK
+
+    async def _take(self, watched: Watched) -> Reading:
+        try:
+            async with asyncio.timeout(watched.timeout_seconds + GRACE_SECONDS):
+                return await watched.probe.take()
+        except TimeoutError:
+            return Missed(reason=MissReason.PROBE_ERROR, detail="did not keep its own deadline")
+        except Exception as error:  # one bad plugin must not stop the watch
+            log.exception("probe.crashed", target=watched.target, probe=watched.name)
+            return Missed(reason=MissReason.PROBE_ERROR, detail=type(error).__name__)
+
+
+def _accuses(reading: Reading) -> bool:
+    return isinstance(reading, Check) and reading.outcome is not CheckOutcome.OK
+
+
+def _result(reading: Reading) -> str:
+    match reading:
+        case Check(outcome=outcome):
+            return outcome.value
+        case Missed(reason=reason):
+            return reason if reason in set(MissReason) else MissReason.PROBE_ERROR.value
+        case NobodyHome():
+            return "asleep"
+        case Ratio() | Histogram() | Value():
+            return "ok"
+
+
+def _fact(watched: Watched, reading: Reading, at: float) -> TargetFact:
+    # `at` is when the look began: a look begun before the last machine was switched says nothing
+    # about the release that came after.
+    target, probe = watched.target, watched.name
+    match reading:
+        case Missed(reason=reason, detail=detail):
+            return Miss(target=target, probe=probe, at=at, reason=reason, detail=detail)
+        case NobodyHome():
+            return Asleep(target=target, probe=probe, at=at)
+        case _:
+            return Sample(target=target, probe=probe, at=at, measure=reading)

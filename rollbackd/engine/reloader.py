@@ -1,0 +1,59 @@
+"""Reloads the configuration: all or nothing, the last good one kept. Never exits on a bad file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from rollbackd.config.load import Loaded, content_hash, load_directory
+from rollbackd.core.errors import ConfigError
+from rollbackd.core.ports import Clock
+from rollbackd.telemetry import events
+from rollbackd.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+EVERY_SECONDS = 10.0  # by content: mtime and inotify miss bind mounts and swapped symlinks
+
+
+@dataclass(kw_only=True)
+class Reloader:
+    """Polls the content hash, loads, and hands a good configuration on."""
+
+    clock: Clock
+    metrics: Metrics
+    directory: str
+    environ: dict[str, str]
+    adopt: Callable[[Loaded], Awaitable[None]]
+    hash: str
+    error: str = ""
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            await self.clock.sleep(EVERY_SECONDS)
+            if await asyncio.to_thread(content_hash, self.directory) != self.hash:
+                await self.reload("watch")
+
+    async def reload(self, cause: str) -> str:
+        """Load now. Returns success, unchanged or failed; a failure is kept in `error`."""
+        seen = await asyncio.to_thread(content_hash, self.directory)
+        try:
+            loaded = await asyncio.to_thread(load_directory, self.directory, self.environ)
+        except ConfigError as error:
+            self.hash = seen  # do not complain again about the same content
+            self.error = error.message
+            log.error(events.CONFIG_REFUSED, cause=cause, error=error.message, hint=error.hint)
+            self.metrics.reloaded("failed", cause)
+            return "failed"
+        changed = seen != self.hash or bool(self.error)
+        self.hash, self.error = seen, ""
+        if changed:
+            await self.adopt(loaded)
+            log.info(events.CONFIG_RELOADED, cause=cause, hash=loaded.policy.hash)
+        result = "success" if changed else "unchanged"
+        self.metrics.reloaded(result, cause)
+        return result

@@ -107,6 +107,17 @@ def plan(frozen: Plan) -> JsonObject:
     }  # fmt: skip
 
 
+def past(row: JsonObject) -> JsonObject:
+    """One rollback of the store's history, in the words of the API; a second time is harmless."""
+    return {
+        **{name: value for name, value in row.items() if name != "rollback"},
+        "id": row.get("id", row.get("rollback")),
+        "started_at": row.get("started_at", row.get("decided_at", row.get("created_at"))),
+        "reason": row.get("why") or row.get("reason") or "",
+        "steps": row.get("steps", []),
+    }
+
+
 def decision(made: Decision | None) -> JsonObject | None:
     if made is None:
         return None

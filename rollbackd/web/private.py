@@ -16,7 +16,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from rollbackd import __version__
-from rollbackd.core.model import JsonObject
+from rollbackd.core.model import Json, JsonObject
+from rollbackd.telemetry import shapes
 from rollbackd.web import asking, page
 from rollbackd.web.auth import Door, Role, Tokens
 from rollbackd.web.frame import ROUTE, Count, Frame
@@ -105,10 +106,13 @@ class _Rooms:
         if not _LIMIT.fullmatch(limit) or int(limit) > _MOST_ROLLBACKS:
             asking.refuse(f"'limit' must be a whole number from 1 to {_MOST_ROLLBACKS}")
         target = request.query_params.get("target")
-        return JSONResponse(await self.desk.rollbacks(target, int(limit)))
+        answer = await self.desk.rollbacks(target, int(limit))
+        rows = answer.get("rollbacks")
+        past = [shapes.past(row) for row in _objects(rows)]
+        return JSONResponse({**answer, "rollbacks": past})
 
     async def _rollback(self, request: Request) -> Response:
-        return JSONResponse(await self.desk.rollback(request.path_params["id"]))
+        return JSONResponse(shapes.past(await self.desk.rollback(request.path_params["id"])))
 
     # Orders --------------------------------------------------------------------------------------
 
@@ -152,3 +156,7 @@ class _Rooms:
 def _location(answer: JsonObject) -> dict[str, str]:
     rollback = answer.get("rollback")
     return {"Location": f"/api/v1/rollbacks/{rollback}"} if isinstance(rollback, str) else {}
+
+
+def _objects(value: Json) -> list[JsonObject]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -1,0 +1,51 @@
+"""`rollbackd releases`: what could be gone back to, newest first."""
+
+from __future__ import annotations
+
+from rollbackd.cli import offline, show
+from rollbackd.cli.client import Daemon, DaemonGone, objects, target_path
+from rollbackd.cli.options import AsJson, Target
+from rollbackd.core.model import JsonObject
+
+
+def releases(target: Target = None, *, json: AsJson = False) -> None:
+    """What could be gone back to. The arrow marks where a rollback would go now."""
+    answer = _ask(target)
+    if json:
+        show.as_json(answer)
+        return
+    rows = [
+        (
+            _mark(each),
+            f"v{each.get('version')}",
+            each.get("standing"),
+            each.get("status"),
+            show.ago(each.get("created_at")),
+            each.get("author"),
+            _short(str(each.get("image") or "")),
+        )
+        for each in objects(answer.get("releases"))
+    ]
+    show.table(("", "release", "standing", "status", "made", "by", "image"), rows)
+
+
+def _ask(target: str | None) -> JsonObject:
+    try:
+        with Daemon() as daemon:
+            return daemon.get(target_path(daemon.pick(target), "/releases"))
+    except DaemonGone as gone:
+        answer = offline.read(gone, offline.releases_of(target))
+        show.note(f"{gone.message}: releases as last seen {show.ago(answer.get('seen_at'))}")
+        return answer
+
+
+def _mark(release: JsonObject) -> str:
+    if release.get("current"):
+        return "*"
+    return "->" if release.get("goal") else " "
+
+
+def _short(image: str) -> str:
+    """The repository's last part and tag; a digest is cut to what tells two apart."""
+    name, _, digest = image.rpartition("/")[2].partition("@")
+    return f"{name}@{digest.removeprefix('sha256:')[:12]}" if digest else name

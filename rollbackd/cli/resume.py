@@ -1,0 +1,18 @@
+"""`rollbackd resume`: end a pause."""
+
+from __future__ import annotations
+
+from rollbackd.cli import show
+from rollbackd.cli.client import Daemon, target_path
+from rollbackd.cli.options import AsJson, Target
+
+
+def resume(target: Target = None, *, json: AsJson = False) -> None:
+    """End a pause."""
+    with Daemon() as daemon:
+        name = daemon.pick(target)
+        answer = daemon.post(target_path(name, "/resume"), {})
+    if json:
+        show.as_json(answer)
+        return
+    show.line(f"{name} is watched and acted on again")

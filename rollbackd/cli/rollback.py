@@ -1,0 +1,109 @@
+"""`rollbackd rollback`: by hand, through the daemon's own journal and runner.
+
+It shows the plan, asks on a terminal, and follows the steps until the end.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from typing import Annotated
+
+import typer
+
+from rollbackd.cli import show
+from rollbackd.cli.client import Daemon, objects, target_path
+from rollbackd.cli.follow import follow
+from rollbackd.cli.options import AsJson, Target
+from rollbackd.core.errors import UsageError
+from rollbackd.core.model import JsonObject
+
+
+class Kind(enum.StrEnum):
+    BUG = "bug"
+    SECURITY = "security"
+    DATA = "data"
+    USER_IMPACT = "user-impact"
+
+
+def rollback(
+    target: Target = None,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")],
+    to: Annotated[
+        str | None, typer.Option("--to", help="Release to go back to: 41 or v41.")
+    ] = None,
+    plan: Annotated[str | None, typer.Option("--plan", help="Plan of the YAML.")] = None,
+    kind: Annotated[Kind, typer.Option("--class", help="What kind of trouble.")] = Kind.BUG,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow it.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Put an earlier release back, by hand."""
+    if not reason.strip():
+        raise UsageError("a rollback needs a reason", hint='--reason "checkout fails"')
+    asked: JsonObject = {"reason": reason.strip(), "class": str(kind), "dry_run": True}
+    if to is not None:
+        asked["to"] = version(to)
+    if plan is not None:
+        asked["plan"] = plan
+    with Daemon() as daemon:
+        name = daemon.pick(target)
+        path = target_path(name, "/rollback")
+        planned = daemon.post(path, asked)
+        if dry_run:
+            _print_plan(planned, json=json)
+            return
+        if not yes:
+            _confirm(name, planned)
+        begun = daemon.post(path, {**asked, "dry_run": False})
+        if no_wait:
+            _print_begun(begun, json=json)
+            return
+        raise typer.Exit(follow(daemon, str(begun.get("rollback")), json=json))
+
+
+def version(text: str) -> int:
+    digits = text.removeprefix("v")
+    if not (digits.isascii() and digits.isdigit()) or len(digits) > len("999999999"):
+        raise UsageError(f"{text!r} is not a release", hint="rollbackd releases lists them")
+    return int(digits)
+
+
+def _confirm(name: str, planned: JsonObject) -> None:
+    """Ask on a terminal. Without one nobody can answer, so --yes has to say it."""
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is there to confirm", hint="add --yes, or look with --dry-run")
+    _print_plan(planned, json=False)
+    question = (
+        f"Roll {name} back from v{planned.get('from_version')} to v{planned.get('to_version')}?"
+    )
+    if not typer.confirm(question):
+        raise typer.Exit(1)
+
+
+def _print_plan(plan: JsonObject, *, json: bool) -> None:
+    if json:
+        show.as_json(plan)
+        return
+    show.line(
+        f"{plan.get('target')}: v{plan.get('from_version')} -> v{plan.get('to_version')}"
+        f", plan {plan.get('name')}",
+        style="bold",
+    )
+    notes = plan.get("notes")
+    for note in notes if isinstance(notes, list) else []:
+        show.line(f"  {note}")
+    rows = [
+        (step.get("seq"), step.get("phase"), step.get("name"), step.get("mutates"))
+        for step in objects(plan.get("steps"))
+    ]
+    show.table(("#", "phase", "step", "changes something"), rows)
+
+
+def _print_begun(begun: JsonObject, *, json: bool) -> None:
+    if json:
+        show.as_json(begun)
+        return
+    show.line(f"rollback {begun.get('rollback')} begun: rollbackd history --steps follows it")

@@ -1,0 +1,105 @@
+"""How answers look: plain columns, colour on a terminal only, no stray control characters."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rollbackd.clock import SystemClock
+from rollbackd.core.model import Json, JsonObject
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WORDS = {
+    "healthy": "green", "ok": "green", "good": "green", "recovered": "green", "done": "green",
+    "succeeded": "green", "auto": "green",
+    "pending": "yellow", "no_data": "yellow", "running": "yellow", "started": "yellow",
+    "paused": "yellow", "holding": "yellow", "miss": "yellow", "refused": "yellow",
+    "recovered_unproven": "yellow", "holds": "yellow",
+    "breached": "bold red", "error": "bold red", "failed": "bold red", "unhealthy": "bold red",
+    "bad": "red", "quarantined": "red", "not_recovered": "bold red",
+}  # fmt: skip
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
+
+
+def console(*, stderr: bool = False) -> Console:
+    from rich.console import Console  # noqa: PLC0415 -- not for --json, not for `version`
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def as_json(answer: JsonObject) -> None:
+    """One object on stdout, for scripts."""
+    json.dump(answer, sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[Json]]) -> None:
+    """Columns without a frame; long words fold rather than overflow."""
+    from rich.table import Table  # noqa: PLC0415 -- as above
+    from rich.text import Text  # noqa: PLC0415 -- as above
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for head in heads:
+        drawn.add_column(head.upper(), overflow="fold")
+    for row in rows:
+        cells = [word(cell) for cell in row]
+        drawn.add_row(*(Text(cell, style=_WORDS.get(cell, "")) for cell in cells))
+    console().print(drawn)
+
+
+def line(text: str, *, style: str = "") -> None:
+    """One line, folded at the width of the terminal only."""
+    console().print(clean(text), style=style or None, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line beside the answer: on stderr, so that a pipe gets the answer alone."""
+    console(stderr=True).print(clean(text), style="dim", soft_wrap=True)
+
+
+def word(value: Json) -> str:
+    """One value as a cell: unknown is a dash, a flag is yes or no."""
+    match value:
+        case None | "":
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.4g}"
+        case _:
+            return clean(str(value))
+
+
+def clean(text: str) -> str:
+    """Without control characters: a probe's detail must not drive the reader's terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def ago(at: Json) -> str:
+    """How long ago, or how long until, in two units at most."""
+    if isinstance(at, bool) or not isinstance(at, int | float):
+        return "-"
+    seconds = SystemClock().now() - at
+    return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
+
+
+def span(seconds: float) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds:.0f}s"
+    if seconds < _HOUR:
+        return f"{seconds // _MINUTE:.0f}m{seconds % _MINUTE:02.0f}s"
+    if seconds < _DAY:
+        return f"{seconds // _HOUR:.0f}h{seconds % _HOUR // _MINUTE:02.0f}m"
+    return f"{seconds // _DAY:.0f}d{seconds % _DAY // _HOUR:02.0f}h"
+
+
+def clock_time(at: Json) -> str:
+    """UTC, to the second."""
+    if isinstance(at, bool) or not isinstance(at, int | float):
+        return "-"
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,66 @@
+"""The `fly_edge` probe: what users got at Fly's edge, by presets over Fly's Prometheus.
+
+Edge series and not app series: a total outage shows there, and may make the app's own vanish.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import ClassVar, Literal, Self
+
+from pydantic import ConfigDict, Field, RootModel
+
+from rollbackd.core.errors import ConfigError
+from rollbackd.core.facts import MeasureKind
+from rollbackd.plugins import ProbeContext
+from rollbackd.probes.prometheus import INTERVAL_SECONDS, kind_of, needed_access
+from rollbackd.probes.promql import BadOfTotalQuery, HistogramQuery, PromQl, Query
+
+DELAY_SECONDS = 30.0  # the newest half minute is not there yet
+
+# sum over everything else takes in proxy_id, which flips whenever Fly restarts its proxies.
+_TOTAL = "sum(increase(fly_edge_http_responses_count{app=%s}[$window]))"
+_BAD = 'sum(increase(fly_edge_http_responses_count{app=%s,status=~"5.."}[$window]))'
+_SECONDS = "sum by (le) (increase(fly_edge_http_response_time_seconds_bucket{app=%s}[$window]))"
+
+
+class FlyEdgeConfig(RootModel[Literal["errors", "latency"]]):
+    """`errors`: 5xx of all answers. `latency`: how long answers took, as a histogram."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    root: Literal["errors", "latency"] = Field(
+        description="errors: 5xx of all answers at Fly's edge. latency: their times."
+    )
+
+    def query(self, app: str) -> Query:
+        quoted = json.dumps(app)
+        if self.root == "latency":
+            return HistogramQuery(histogram=_SECONDS % quoted)
+        total = _TOTAL % quoted
+        # Without a single 5xx its series does not exist, and an empty vector is not a zero.
+        return BadOfTotalQuery(bad=f"{_BAD % quoted} or 0 * {total}", total=total)
+
+
+class FlyEdgeProbe(PromQl):
+    """Asks Fly's Prometheus about the target's own app."""
+
+    kind: ClassVar[str] = "fly_edge"
+    Config: ClassVar[type[FlyEdgeConfig]] = FlyEdgeConfig
+
+    @classmethod
+    def measure(cls, config: FlyEdgeConfig) -> MeasureKind:
+        return kind_of(config.query("app"))
+
+    @classmethod
+    def defaults(cls) -> dict[str, float]:
+        return {"interval_seconds": INTERVAL_SECONDS}
+
+    @classmethod
+    def build(cls, config: FlyEdgeConfig, context: ProbeContext) -> Self:
+        if context.app is None:
+            raise ConfigError(
+                f"probe {context.name} needs a Fly app, and target {context.target} names none",
+                hint="give the target fly: {app: name}",
+            )
+        return cls(config.query(context.app), needed_access(context), context, DELAY_SECONDS)

@@ -1,0 +1,174 @@
+"""The `http` probe: one request, judged by what is expected of the answer, or read for a number.
+
+It does not decide whether a silence is ours: the control look does (design section 2).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from rollbackd.config.types import Size, Spec, Url, refused
+from rollbackd.core.errors import ConfigError
+from rollbackd.core.facts import Check, CheckOutcome, MeasureKind, MissReason, Value
+from rollbackd.core.ports import Missed, NobodyHome, Reading
+from rollbackd.plugins import ProbeContext
+from rollbackd.probes.blame import Failed
+from rollbackd.probes.expect import Expect
+from rollbackd.probes.health_path import HealthPath
+from rollbackd.probes.http_exchange import Answer, Ask, HttpExchange
+from rollbackd.probes.json_path import Absent, JsonPath, as_number, parse_json, pick
+from rollbackd.probes.resolver import IpChoice
+from rollbackd.probes.sleeping import DoorBell
+from rollbackd.probes.source import readable
+
+AUTO = "auto"
+
+
+class HttpConfig(Spec):
+    """One HTTP request and what is expected of its answer."""
+
+    path: str | None = Field(
+        default=None,
+        description="A path on the target's url; auto (the default) finds the health path.",
+        examples=["/healthz", AUTO],
+    )
+    url: Url | None = Field(default=None, description="An absolute URL instead of a path.")
+    method: Literal["GET", "HEAD", "POST", "OPTIONS"] = Field(
+        default="GET", description="The request's method."
+    )
+    headers: dict[str, str] = Field(
+        default_factory=dict, description="Request headers; put secrets in as ${NAME}."
+    )
+    body: str = Field(default="", description="The request's body, for POST.")
+    expect: Expect = Field(default=Expect(), description="What a good answer looks like.")
+    value: JsonPath | None = Field(
+        default=None, description="Read a number from the JSON body instead of judging it."
+    )
+    size_limit: Size = Field(
+        default=4 * 2**20, description="A larger body counts as failed.", examples=["4MiB"]
+    )
+    redirects: Literal["follow", "none"] = Field(
+        default="follow", description="Whether redirects are followed (at most 10)."
+    )
+    ip: IpChoice = Field(default="any", description="Look over IPv4 (4), IPv6 (6), or any.")
+    reuse: bool = Field(
+        default=False,
+        description="Keep the connection. Cheaper, but hides DNS, TLS and accept faults.",
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.path is not None and self.url is not None:
+            raise refused("both path and url", "a path is on the target's url; keep one of them")
+        return self
+
+    @field_validator("path")
+    @classmethod
+    def _from_the_root(cls, path: str | None) -> str | None:
+        if path in {None, AUTO} or path.startswith("/"):
+            return path
+        raise refused(f"a path starts with a slash: {path}", "write /healthz, or auto")
+
+
+class HttpProbe:
+    """Asks over a fresh connection each time, within one deadline."""
+
+    kind: ClassVar[str] = "http"
+    Config: ClassVar[type[HttpConfig]] = HttpConfig
+
+    @classmethod
+    def measure(cls, config: HttpConfig) -> MeasureKind:
+        return MeasureKind.CHECK if config.value is None else MeasureKind.VALUE
+
+    @classmethod
+    def defaults(cls) -> dict[str, float]:
+        return {}
+
+    @classmethod
+    def build(cls, config: HttpConfig, context: ProbeContext) -> Self:
+        if config.url is None and context.url is None:
+            raise ConfigError(
+                f"probe {context.name} has a path, but target {context.target} has no url",
+                hint="give the target a url, or the probe an absolute one",
+            )
+        return cls(config, context)
+
+    def __init__(self, config: HttpConfig, context: ProbeContext) -> None:
+        self._config = config
+        self._clock = context.clock
+        self._timeout_seconds = context.timeout_seconds
+        self._base = (context.url or "").rstrip("/")
+        self._exchange = HttpExchange(
+            ssl_context=context.ssl_context,
+            clock=context.clock,
+            user_agent=context.user_agent,
+            reuse=config.reuse,
+        )
+        self._ask = Ask(
+            url=config.url or self._base + (config.path or "/"),
+            seconds=context.timeout_seconds,
+            method=config.method,
+            headers=config.headers,
+            body=config.body.encode(),
+            size_limit=config.size_limit,
+            follow=config.redirects == "follow",
+            ip=config.ip,
+        )
+        # A URL elsewhere wakes nobody here.
+        own = context.platform if config.url is None else None
+        self._door = DoorBell(own, context.clock)
+        searches = config.url is None and config.path in {None, AUTO}
+        self._health = HealthPath(own, context.clock, config.expect) if searches else None
+
+    @property
+    def shallow(self) -> bool:
+        """It looks at `/` only because no health path was found."""
+        return self._health is not None and self._health.shallow
+
+    async def take(self) -> Reading:
+        until = self._clock.monotonic() + self._timeout_seconds
+        if await self._door.nobody_home():
+            return NobodyHome()
+        seen = await self._look(until)
+        if self._config.value is not None:
+            return self._number(seen, self._config.value)
+        match seen:
+            case Failed(why=why):
+                return Check(outcome=CheckOutcome.FAILED, why=why)
+            case Missed():
+                return seen
+            case Answer():
+                return self._config.expect.judge(seen)
+
+    async def close(self) -> None:
+        await self._exchange.close()
+
+    async def _look(self, until: float) -> Answer | Failed | Missed:
+        async def at(path: str) -> Answer | Failed | Missed:
+            left = until - self._clock.monotonic()
+            return await self._exchange.look(
+                dataclasses.replace(self._ask, url=self._base + path, seconds=left)
+            )
+
+        if self._health is not None:
+            return await self._health.look(at)
+        left = until - self._clock.monotonic()
+        return await self._exchange.look(dataclasses.replace(self._ask, seconds=left))
+
+    def _number(self, seen: Answer | Failed | Missed, path: str) -> Value | Missed:
+        answer = readable(seen)
+        if isinstance(answer, Missed):
+            return answer
+        document = parse_json(answer.body)
+        if isinstance(document, Absent):
+            return Missed(reason=MissReason.SOURCE_BAD_BODY, detail="body is not JSON")
+        found = pick(document, path)
+        if isinstance(found, Absent) or found is None:
+            return Missed(reason=MissReason.EMPTY, detail=f"nothing at {path}")
+        number = as_number(found)
+        if number is None:
+            return Missed(reason=MissReason.NOT_A_NUMBER, detail=path)
+        return Value(value=number)

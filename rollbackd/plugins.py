@@ -102,6 +102,11 @@ def executors() -> dict[str, type[ExecutorPlugin]]:
     return _load("rollbackd.executors")
 
 
+def executor_kinds() -> frozenset[str]:
+    """The names of all executors, without importing one."""
+    return frozenset(point.name for point in entry_points(group="rollbackd.executors"))
+
+
 def _load(group: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for point in sorted(entry_points(group=group), key=lambda p: (p.name, p.value)):

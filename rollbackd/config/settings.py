@@ -6,13 +6,19 @@ import difflib
 import ipaddress
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from rollbackd.config.types import Url, refused
 from rollbackd.core.errors import ConfigError
@@ -71,11 +77,14 @@ Token = Annotated[SecretStr, BeforeValidator(_stripped)]
 
 
 class Settings(BaseSettings):
-    """One field for each variable: `fly_token` is ROLLBACKD_FLY_TOKEN."""
+    """One field for each variable: `fly_token` is ROLLBACKD_FLY_TOKEN.
+
+    Made by `load_settings`, or by hand with what is given and nothing else: the demo must not
+    pick up the token of whoever runs it.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_ignore_empty=True,
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
@@ -105,6 +114,17 @@ class Settings(BaseSettings):
     prometheus_token: Token | None = Field(None, description="Defaults to the Fly read token.")
     store: str = Field("sqlite", description="The store plugin that keeps the journal.")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
     @property
     def metrics_address(self) -> Address:
         return _address(self.metrics_listen)
@@ -123,11 +143,14 @@ class Settings(BaseSettings):
         )
 
 
-def load_settings() -> Settings:
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the environment. Raises ConfigError naming the variable; never its value."""
-    _refuse_misspelt(set(os.environ))
+    given = os.environ if environ is None else environ
+    _refuse_misspelt(set(given))
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in given.items() if value}
     try:
-        return Settings()
+        return Settings.model_validate(source())
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         raise ConfigError(

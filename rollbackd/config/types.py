@@ -204,6 +204,11 @@ StatusClass: TypeAlias = Annotated[
 ]
 Regex: TypeAlias = Annotated[str, AfterValidator(_compiles)]
 Url: TypeAlias = Annotated[str, AfterValidator(_http_url)]
+StatusClasses: TypeAlias = Annotated[
+    tuple[StatusClass, ...],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else (value,)),
+    _schema(["string", "integer", "array"], "Status classes or codes.", ["2xx", ["2xx", 301]]),
+]
 
 T = TypeVar("T")
 

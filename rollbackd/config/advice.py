@@ -1,0 +1,133 @@
+"""Warnings about a configuration that is valid and may still not do what its author wants."""
+
+from __future__ import annotations
+
+from rollbackd.config.diagnostics import Findings
+from rollbackd.config.nodes import Table, reach
+from rollbackd.config.policy import Monitoring
+from rollbackd.config.scope import Scope
+from rollbackd.config.targets import Compiled, needs_prometheus, signals
+from rollbackd.core.facts import MeasureKind
+from rollbackd.core.policy import (
+    Comparison,
+    Condition,
+    Failing,
+    Mode,
+    RatioBound,
+    Signal,
+    Trigger,
+    ValueBound,
+)
+
+MOST_SERIES = 20_000
+# Upper bounds of what /metrics shows: a probe's histograms are most of it.
+_PER_TARGET, _PER_PROBE, _PER_TRIGGER = 120, 40, 12
+_COUNTED = frozenset({MeasureKind.CHECK, MeasureKind.VALUE})
+
+
+def advise(document: Table, made: Monitoring, findings: Findings) -> None:
+    scope = Scope(root=document, findings=findings, path=("targets",))
+    apps: dict[str, str] = {}
+    for name, compiled in made.targets.items():
+        inner = scope.into(name)
+        _same_app(name, compiled, apps, inner)
+        _prometheus(compiled, inner)
+        _reachable(compiled, inner)
+        for trigger in compiled.policy.triggers:
+            _trigger(trigger, compiled, _where(inner, "triggers", trigger.name))
+    series = _series(made)
+    if series > MOST_SERIES:
+        scope.warn(f"about {series} metric series, over {MOST_SERIES}", "fewer probes or targets")
+
+
+def _where(scope: Scope, *steps: str) -> Scope:
+    """As far down as the target itself says it; what it is like or leaves out is at its key."""
+    inner = scope.into(*steps)
+    return inner if reach(inner.root, inner.path).path == inner.path else scope
+
+
+def _same_app(name: str, compiled: Compiled, apps: dict[str, str], scope: Scope) -> None:
+    fly = compiled.settings.fly
+    if fly is None:
+        return
+    first = apps.setdefault(fly.app, name)
+    if first != name:
+        _where(scope, "fly", "app").warn(
+            f"targets {first!r} and {name!r} watch the same app {fly.app!r}",
+            "each could roll it back on its own",
+        )
+
+
+def _prometheus(compiled: Compiled, scope: Scope) -> None:
+    if compiled.settings.prometheus_url is not None:
+        return
+    hint = "set ROLLBACKD_PROMETHEUS_URL, or fly: {org: …}"
+    if "probes" not in compiled.written and compiled.settings.fly:
+        scope.warn("no Prometheus address: errors and latency at Fly's edge are not watched", hint)
+    for name, setup in compiled.probes.items():
+        if needs_prometheus(setup):
+            _where(scope, "probes", name).warn(
+                "no Prometheus address: this probe has no data", hint
+            )
+
+
+def _reachable(compiled: Compiled, scope: Scope) -> None:
+    policy = compiled.policy
+    if not policy.triggers:
+        scope.warn("no triggers: this target is shown, and never judged")
+    if compiled.settings.fly is None and policy.mode is not Mode.OBSERVE:
+        scope.warn(f"mode {policy.mode} without fly: there is nothing to roll back with")
+    if compiled.settings.url is None and policy.after.smoke:
+        scope.warn("smoke requests need the target's url: they are not made")
+
+
+def _trigger(trigger: Trigger, compiled: Compiled, scope: Scope) -> None:
+    target = compiled.policy.mode
+    if trigger.mode and trigger.mode.cap(target) is not trigger.mode:
+        scope.warn(
+            f"mode {trigger.mode} is more than the target's {target}: it counts as {target}",
+            "a trigger can only be more careful",
+        )
+    for signal in signals(trigger):
+        _signal(signal, compiled, scope)
+
+
+def _signal(signal: Signal, compiled: Compiled, scope: Scope) -> None:
+    probe = compiled.policy.probes[signal.probe]
+    interval = signal.interval_seconds
+    if probe.measure is not MeasureKind.CHECK and signal.window_seconds < 2 * interval:
+        scope.warn(
+            f"the window {signal.window_seconds:g} s holds less than two samples",
+            f"probe {signal.probe!r} looks every {interval:g} s: 2 × that at least",
+        )
+    if probe.measure in _COUNTED and signal.min_samples > signal.window_seconds / interval:
+        scope.warn(
+            f"the window never holds {signal.min_samples:g} samples: it cannot breach or clear",
+            "a longer window, or fewer min_samples",
+        )
+    if signal.max_age_seconds < interval:
+        scope.warn("max_age is shorter than the interval: no data between looks")
+    if _never(signal.breach):
+        scope.warn("this can never be in breach")
+    if signal.clear is not None and _never(signal.clear):
+        scope.warn("this can never clear")
+
+
+def _never(condition: Condition) -> bool:
+    if isinstance(condition, Failing):
+        return False
+    bound = condition.bound
+    if bound.comparison is Comparison.BELOW and bound.limit <= 0:
+        return not isinstance(condition, ValueBound)
+    return isinstance(condition, RatioBound) and (
+        bound.comparison is Comparison.ABOVE and bound.limit >= 1
+    )
+
+
+def _series(made: Monitoring) -> int:
+    return sum(
+        _PER_TARGET
+        + _PER_PROBE * len(compiled.probes)
+        + _PER_TRIGGER * len(compiled.policy.triggers)
+        for compiled in made.targets.values()
+    )

@@ -1,0 +1,137 @@
+"""The models of triggers: what is judged, when it counts as a breach, what follows. Form only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag
+
+from rollbackd.config.types import Duration, Many, Spec, Word
+from rollbackd.core.policy import Mode, NoData, Severity
+
+Limit: TypeAlias = str | int | float
+
+
+class BoundSpec(Spec):
+    """Exactly one comparison."""
+
+    above: Limit | None = Field(None, description="Breached when the value is greater.")
+    at_least: Limit | None = Field(None, description="Breached when it is greater or equal.")
+    below: Limit | None = Field(None, description="Breached when it is smaller.")
+    at_most: Limit | None = Field(None, description="Breached when it is smaller or equal.")
+
+
+class ConditionSpec(BoundSpec):
+    """One condition that fits the probe's measure: a check, a ratio, buckets or a value."""
+
+    failing: bool | None = Field(None, description="For checks: the look failed.")
+    failing_machines: BoundSpec | None = Field(
+        None, description="For the fly probe: how many machines fail."
+    )
+    p50: BoundSpec | None = Field(None, description="For histograms: the median, as a duration.")
+    p75: BoundSpec | None = Field(None, description="For histograms: 75 % are faster.")
+    p90: BoundSpec | None = Field(None, description="For histograms: 90 % are faster.")
+    p95: BoundSpec | None = Field(None, description="For histograms: 95 % are faster.")
+    p99: BoundSpec | None = Field(None, description="For histograms: 99 % are faster.")
+    p999: BoundSpec | None = Field(None, description="For histograms: 99.9 % are faster.")
+
+
+class BreachesSpec(Spec):
+    """m of the last n samples; excludes `for`."""
+
+    at_least: int = Field(ge=1, description="How many samples must be in breach (m).")
+    of_last: int = Field(ge=1, le=1000, description="Of how many samples (n); at least m.")
+
+
+class SignalSpec(Spec):
+    """One probe judged by one condition."""
+
+    probe: str = Field(description="A probe of the same target, by name.")
+    breach_when: ConditionSpec = Field(description="When the signal counts as in breach.")
+    clear_when: ConditionSpec | None = Field(
+        None, description="When a breach is over; by default when it is not in breach any more."
+    )
+    window: Duration = Field(120.0, description="How far back samples are summed up.")
+    for_: Duration = Field(
+        0.0, alias="for", description="How long the breach must last; excludes `breaches`."
+    )
+    breaches: BreachesSpec | None = Field(None, description="m of the last n samples, for checks.")
+    min_samples: int | None = Field(
+        None,
+        ge=1,
+        description="Fewer events in the window are no data; required for ratios and quantiles.",
+    )
+    max_age: Duration | None = Field(
+        None, description="An older newest sample is no data; by default 2 × the interval."
+    )
+    no_data: Word[NoData] = Field(NoData.HOLD, description="What no data means: hold, or ok.")
+
+
+class RefSpec(Spec):
+    """Another trigger of the same target."""
+
+    trigger: str = Field(description="Its name.")
+
+
+def _part(value: object) -> str | None:
+    if not isinstance(value, dict):
+        return "<signal>"
+    return "<trigger>" if "trigger" in value else "<signal>"
+
+
+PartSpec: TypeAlias = Annotated[
+    Annotated[SignalSpec, Tag("<signal>")] | Annotated[RefSpec, Tag("<trigger>")],
+    Discriminator(_part),
+]
+
+
+class EffectSpec(Spec):
+    """What follows from a breach."""
+
+    unless: Many[PartSpec] = Field((), description="Vetoes: any of them in breach holds.")
+    severity: Word[Severity] = Field(
+        Severity.CRITICAL, description="A warning is judged and shown, and never acts."
+    )
+    mode: Word[Mode] | None = Field(
+        None, description="observe, approve or auto; can only be more careful than the target's."
+    )
+    plan: str = Field("app", description="The plan that is carried out.")
+
+
+class SignalTriggerSpec(SignalSpec, EffectSpec):
+    """A trigger on one probe."""
+
+
+class DeployFailedSpec(EffectSpec):
+    """Breached when a deploy failed or was interrupted with a machine on its content."""
+
+    deploy_failed: Literal[True] = Field(description="true")
+
+
+class AllSpec(EffectSpec):
+    """Breached when every part is."""
+
+    all: Many[PartSpec] = Field(min_length=1, description="Signals, or other triggers by name.")
+
+
+class AnySpec(EffectSpec):
+    """Breached when any part is."""
+
+    any: Many[PartSpec] = Field(min_length=1, description="Signals, or other triggers by name.")
+
+
+TRIGGER_KINDS = ("probe", "deploy_failed", "all", "any")
+
+
+def _trigger(value: object) -> str | None:
+    given = value if isinstance(value, dict) else {}
+    return next((f"<{kind}>" for kind in TRIGGER_KINDS if kind in given), "<probe>")
+
+
+TriggerSpec: TypeAlias = Annotated[
+    Annotated[SignalTriggerSpec, Tag("<probe>")]
+    | Annotated[DeployFailedSpec, Tag("<deploy_failed>")]
+    | Annotated[AllSpec, Tag("<all>")]
+    | Annotated[AnySpec, Tag("<any>")],
+    Discriminator(_trigger),
+]

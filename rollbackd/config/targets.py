@@ -1,0 +1,264 @@
+"""One target of the YAML -> its `TargetPolicy`, and what only the daemon needs of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import SecretStr, TypeAdapter
+
+from rollbackd.config.compiled import after, plan, safety
+from rollbackd.config.diagnostics import Findings
+from rollbackd.config.nodes import Entry, Table, plain
+from rollbackd.config.presets import NEEDS_PROMETHEUS, as_table, preset_probes, preset_triggers
+from rollbackd.config.probes import ProbeSetup, compile_probe
+from rollbackd.config.schema import PlanSpec, TargetSpec
+from rollbackd.config.scope import Scope
+from rollbackd.config.settings import Settings
+from rollbackd.config.shape import closest, fit
+from rollbackd.config.triggers import Known, compile_triggers
+from rollbackd.core.model import Json, JsonObject, ProbeName, TargetName
+from rollbackd.core.policy import Composite, PlanPolicy, ProbePolicy, Signal, TargetPolicy, Trigger
+from rollbackd.plugins import ProbePlugin
+
+MOST_OF_A_KIND = 200  # probes, triggers or plans of one target
+DEFAULT_PLAN = "app"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")  # a metric label and a URL path segment
+
+_TARGET: TypeAdapter[TargetSpec] = TypeAdapter(TargetSpec)
+_PLAN: TypeAdapter[PlanSpec] = TypeAdapter(PlanSpec)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlySettings:
+    """`token` None: the process's own."""
+
+    app: str
+    org: str | None
+    token: SecretStr | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSettings:
+    """What the daemon builds a target's platform and probes from. `control` empty: the default."""
+
+    fly: FlySettings | None
+    url: str | None
+    control: tuple[str, ...]
+    prometheus_url: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What is the same for all targets."""
+
+    settings: Settings
+    plugins: Mapping[str, type[ProbePlugin]]
+    steps: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compiled:
+    policy: TargetPolicy
+    settings: TargetSettings
+    probes: Mapping[str, ProbeSetup]
+    written: frozenset[str]  # the keys that the YAML has, inherited ones too
+
+
+def compile_target(name: str, table: Table, around: Around, scope: Scope) -> Compiled | None:
+    """The target, or None when it cannot be made. `scope` stands at its key."""
+    written = frozenset(table.entries)
+    spec = fit(_TARGET, table, scope.findings)
+    settings = _settings(spec, around.settings) if spec else None
+    if settings and settings.fly is None and settings.url is None:
+        scope.key_error("a target needs fly: {app: …} or url", "fly is needed to roll back")
+    table = _with_presets(table, settings)
+    inner = Scope(root=table, findings=scope.findings)
+    probes = _probes(table, around, inner)
+    plans = _plans(table, around, inner)
+    triggers = _triggers(table, probes, plans, settings, inner)
+    made = {probe: setup for probe, setup in probes.items() if setup is not None}
+    if spec is None or settings is None:
+        return None
+    policy = TargetPolicy(
+        name=TargetName(name),
+        mode=spec.mode,
+        probes={ProbeName(p): _probe_policy(p, made[p], triggers) for p in made},
+        triggers=triggers,
+        plans=plans,
+        safety=safety(spec.safety),
+        after=after(spec.after),
+        settings=_json(settings, made),
+        fingerprints=_fingerprints(table, made, triggers),
+    )
+    return Compiled(policy=policy, settings=settings, probes=made, written=written)
+
+
+def _settings(spec: TargetSpec, settings: Settings) -> TargetSettings:
+    fly = (
+        FlySettings(app=spec.fly.app, org=spec.fly.org, token=spec.fly.token) if spec.fly else None
+    )
+    prometheus = settings.prometheus_url
+    if prometheus is None and fly and fly.org:
+        prometheus = f"{settings.fly_api_url}/prometheus/{fly.org}"
+    return TargetSettings(
+        fly=fly, url=spec.url, control=spec.control or (), prometheus_url=prometheus
+    )
+
+
+def _with_presets(table: Table, settings: TargetSettings | None) -> Table:
+    missing = {"probes", "triggers"} - set(table.entries)
+    if settings is None or not missing:
+        return table
+    has_fly = settings.fly is not None
+    entries = dict(table.entries)
+    if "probes" in missing:
+        probes = preset_probes(
+            has_url=settings.url is not None,
+            has_fly=has_fly,
+            has_prometheus=settings.prometheus_url is not None,
+        )
+        entries["probes"] = Entry(mark=table.mark, node=as_table(probes, table.mark))
+    if "triggers" in missing:
+        node = entries["probes"].node
+        has_health = isinstance(node, Table) and "health" in node.entries
+        triggers = preset_triggers(has_health=has_health, has_fly=has_fly)
+        entries["triggers"] = Entry(mark=table.mark, node=as_table(triggers, table.mark))
+    return Table(entries=entries, mark=table.mark, size=table.size)
+
+
+def _probes(table: Table, around: Around, scope: Scope) -> dict[str, ProbeSetup | None]:
+    return {
+        name: compile_probe(entry.node, around.plugins, scope.into("probes", name))
+        for name, entry in _named(table, "probes", scope).items()
+    }
+
+
+def _triggers(
+    table: Table,
+    probes: Mapping[str, ProbeSetup | None],
+    plans: Mapping[str, PlanPolicy],
+    settings: TargetSettings | None,
+    scope: Scope,
+) -> tuple[Trigger, ...]:
+    entries = _named(table, "triggers", scope)
+    known = Known(
+        probes=probes,
+        triggers=frozenset(entries),
+        plans=frozenset(plans),
+        has_fly=settings is None or settings.fly is not None,
+    )
+    return compile_triggers(entries, known, scope.into("triggers"))
+
+
+def _plans(table: Table, around: Around, scope: Scope) -> dict[str, PlanPolicy]:
+    """A plan that was refused still counts as known: one error a mistake."""
+    plans = {DEFAULT_PLAN: plan(DEFAULT_PLAN, PlanSpec(steps=("app",)))}
+    for name, entry in _named(table, "plans", scope).items():
+        spec = fit(_PLAN, entry.node, scope.findings)
+        if spec is None:
+            plans[name] = plans[DEFAULT_PLAN]
+            continue
+        for at, step in enumerate(spec.steps):
+            if step not in around.steps:
+                hint = closest(step, around.steps)
+                scope.into("plans", name, "steps", at).error(f"unknown step {step!r}", hint)
+        plans[name] = plan(name, spec)
+    return plans
+
+
+def _named(table: Table, key: str, scope: Scope) -> dict[str, Entry]:
+    """The entries under `key`, with names that fit metrics and URLs."""
+    node = table.get(key)
+    if not isinstance(node, Table):
+        return {}  # absent, or the schema has said so
+    for name, entry in node.entries.items():
+        check_name(name, entry, scope.findings)
+    if len(node.entries) > MOST_OF_A_KIND:
+        scope.into(key).key_error(f"more than {MOST_OF_A_KIND} {key} in one target")
+        return {}
+    return dict(node.entries)
+
+
+def check_name(name: str, entry: Entry, findings: Findings) -> None:
+    if not NAME.fullmatch(name):
+        hint = "letters, digits, - _ . only, 63 at most"
+        findings.error(entry.mark, f"not a usable name: {name[:40]!r}", hint)
+
+
+def signals(trigger: Trigger) -> tuple[Signal, ...]:
+    """Every signal a trigger looks at, vetoes too; not those behind references."""
+    rule = trigger.rule
+    own = (rule,) if isinstance(rule, Signal) else rule.parts if isinstance(rule, Composite) else ()
+    return tuple(part for part in (*own, *trigger.unless) if isinstance(part, Signal))
+
+
+def _probe_policy(name: str, setup: ProbeSetup, triggers: tuple[Trigger, ...]) -> ProbePolicy:
+    reach = [2 * setup.interval_seconds]
+    for signal in (s for trigger in triggers for s in signals(trigger) if s.probe == name):
+        reach += [signal.window_seconds, signal.max_age_seconds]
+        if signal.breaches:
+            reach.append(1.5 * signal.breaches.of_last * setup.interval_seconds)
+    return ProbePolicy(
+        name=ProbeName(name),
+        kind=setup.kind,
+        measure=setup.measure,
+        interval_seconds=setup.interval_seconds,
+        window_seconds=max(reach),
+    )
+
+
+def needs_prometheus(setup: ProbeSetup) -> bool:
+    return setup.kind in NEEDS_PROMETHEUS and getattr(setup.config, "url", None) is None
+
+
+def _json(settings: TargetSettings, probes: Mapping[str, ProbeSetup]) -> JsonObject:
+    """Opaque to the core; holds no secret, because it ends up in journals."""
+    fly: Json = {"app": settings.fly.app, "org": settings.fly.org} if settings.fly else None
+    return {
+        "fly": fly,
+        "url": settings.url,
+        "control": list(settings.control),
+        "prometheus_url": settings.prometheus_url,
+        "probes": {
+            name: {
+                "kind": setup.kind,
+                "config": setup.config.model_dump(mode="json"),
+                "interval_seconds": setup.interval_seconds,
+                "timeout_seconds": setup.timeout_seconds,
+                "delay_seconds": float(getattr(setup.config, "delay", 0.0)),
+            }
+            for name, setup in probes.items()
+        },
+    }
+
+
+def _fingerprints(
+    table: Table, probes: Mapping[str, ProbeSetup], triggers: tuple[Trigger, ...]
+) -> dict[str, str]:
+    """A hash for every probe and trigger; a trigger's changes with the probes it looks at."""
+    base = {key: plain(e.node) for key, e in table.entries.items() if key in {"fly", "url"}}
+    marks: dict[str, str] = {}
+    for name, setup in probes.items():
+        written = _written(table, "probes", name)
+        times = [setup.interval_seconds, setup.timeout_seconds]
+        marks[f"probe:{name}"] = _hash([base, setup.kind, written, *times])
+    for trigger in triggers:
+        looked_at = sorted({marks.get(f"probe:{s.probe}", "") for s in signals(trigger)})
+        written = _written(table, "triggers", trigger.name)
+        marks[f"trigger:{trigger.name}"] = _hash([written, *looked_at])
+    return marks
+
+
+def _written(table: Table, key: str, name: str) -> Json:
+    group = table.get(key)
+    node = group.get(name) if isinstance(group, Table) else None
+    return plain(node) if node is not None else None
+
+
+def _hash(value: Json) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

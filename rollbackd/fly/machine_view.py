@@ -155,6 +155,18 @@ def crash_looping(machine: JsonObject, now: float) -> bool:
     return False
 
 
+def crashed_with(machine: JsonObject) -> str:
+    """The exit code of the newest exit since the last update that nobody asked for, else ""."""
+    for event in _events(machine):
+        if text_at(event, "type") in {"update", "launch"}:
+            return ""
+        exited = object_at(event, "request", "exit_event")
+        if text_at(event, "type") == "exit" and exited.get("requested_stop") is not True:
+            code = text_at(exited, "exit_code")
+            return "" if code == "0" else code
+    return ""
+
+
 def _up_for_long(machine: JsonObject, events: Sequence[JsonObject], now: float) -> bool:
     started_at = _started_at(machine, events)
     return started_at is not None and now - started_at >= _UP_SECONDS

@@ -1,0 +1,128 @@
+"""Rolls a Fly app back: image, app config and machine configs of the good release.
+
+Plans and carries out single steps; order, journal and retries are the runner's. Never destroys
+a machine, never breaks somebody's lease, never takes the last serving machine out of traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, assert_never
+
+from rollbackd.core.errors import ConfigError, NotFound, RollbackdError, Stopped
+from rollbackd.core.model import JsonObject, RollBack
+from rollbackd.core.policy import TargetPolicy
+from rollbackd.core.ports import Observation, Seen, Store
+from rollbackd.core.runbook import Plan, Step
+from rollbackd.executors.app_looks import Looks
+from rollbackd.executors.app_machine import MachineUpdate
+from rollbackd.executors.app_plan import make_plan
+from rollbackd.executors.app_record import ReleaseRecord
+from rollbackd.executors.app_traffic import Traffic, cordoned_by
+from rollbackd.executors.app_words import Kind
+from rollbackd.fly.json_shape import list_at, text_at
+from rollbackd.fly.platform import FlyPlatform
+from rollbackd.plugins import ExecutorContext
+
+
+class AppExecutor:
+    """Fits `core.ports.Executor` for one target's app."""
+
+    kind: ClassVar[str] = "app"
+
+    def __init__(self, platform: FlyPlatform, store: Store, target: TargetPolicy) -> None:
+        self._platform = platform
+        self._store = store
+        self._target = target
+        self._record = ReleaseRecord(platform, store)
+        self._traffic = Traffic(platform)
+        self._looks = Looks(platform, store)
+        self._machine = MachineUpdate(platform, store, self._record, self._traffic)
+
+    @classmethod
+    def build(cls, context: ExecutorContext) -> AppExecutor:
+        if not isinstance(context.platform, FlyPlatform):
+            raise ConfigError(
+                f"target {context.target.name} has a plan with the step app, but no fly: app",
+                hint="add `fly: {app: …}` to the target",
+            )
+        return cls(context.platform, context.store, context.target)
+
+    async def plan(self, decision: RollBack) -> Plan:
+        return await make_plan(self._platform, self._store, self._target, decision)
+
+    async def still_applies(self, plan: Plan) -> None:
+        await self._record.still_newest(plan)
+
+    async def observe(
+        self,
+        plan: Plan,
+        step: Step,
+        results: Mapping[int, JsonObject],  # noqa: ARG002 -- all is read back from Fly
+    ) -> Observation:
+        match Kind(step.kind):
+            case Kind.RECORD:
+                return await self._record.observe(plan)
+            case Kind.STATUS:
+                return await self._record.observe_status(plan, text_at(step.params, "status"))
+            case Kind.MACHINE:
+                return await self._machine.observe(plan, step)
+            case Kind.CORDON:
+                return await self._observe_cordon(plan, text_at(step.params, "machine"))
+            case _:
+                return Observation(seen=Seen.NOT_DONE)  # a look, or safe to send twice
+
+    async def apply(
+        self,
+        plan: Plan,
+        step: Step,
+        results: Mapping[int, JsonObject],  # noqa: ARG002 -- all is read back from Fly
+    ) -> JsonObject:
+        kind = Kind(step.kind)
+        match kind:
+            case Kind.SAY | Kind.NOTIFY | Kind.PROVE | Kind.REPORT:
+                return {}
+            case Kind.BACKUP:
+                return await self._looks.backup(plan)
+            case Kind.LOGS:
+                return await self._looks.logs(plan, step)
+            case Kind.CORDON:
+                await self._traffic.cordon(plan, text_at(step.params, "machine"))
+                return {}
+            case Kind.RECORD:
+                return await self._record.write(plan)
+            case Kind.STATUS:
+                return await self._record.set_status(plan, text_at(step.params, "status"))
+            case Kind.MACHINE:
+                return await self._machine.apply(plan, step)
+            case Kind.VERIFY:
+                return await self._looks.verify(plan)
+            case Kind.SMOKE:
+                return await self._looks.smoke(step)
+            case Kind.MONITOR:
+                return await self._looks.monitor(plan, step)
+            case Kind.UNCORDON:
+                machines = [str(name) for name in list_at(step.params, "machines")]
+                return {"given_back": list(await self._traffic.restore(plan, machines))}
+            case _:
+                assert_never(kind)
+
+    async def let_go(self, plan: Plan) -> Sequence[str]:
+        """Where a person said stop nothing is sent: the lines name what is still held."""
+        try:
+            lines = await self._traffic.let_go(plan)
+            closed = await self._record.set_status(plan, "failed", error="rollback ended early")
+        except Stopped as stop:
+            return [f"stopped: {stop.message}", "cordons and leases of ours: let-go.sh"]
+        except RollbackdError as error:
+            return [f"could not let go: {error.message}"]
+        return [*lines, *([] if "degraded" in closed else ["the release record says failed"])]
+
+    async def _observe_cordon(self, plan: Plan, machine: str) -> Observation:
+        try:
+            found = await self._platform.client.get_machine(self._platform.app, machine)
+        except NotFound:
+            return Observation(seen=Seen.GONE, detail=f"machine {machine} is not there")
+        if cordoned_by(found, plan) and found.get("cordoned") is True:
+            return Observation(seen=Seen.DONE)
+        return Observation(seen=Seen.NOT_DONE)

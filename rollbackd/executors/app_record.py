@@ -1,0 +1,146 @@
+"""The release record of a rollback: what `fly releases` shows, and what later deploys build on.
+
+A record is looked for before it is posted again. Where the releases API refuses or is gone the
+rollback goes on without one: machines matter more, and the result says "degraded".
+"""
+
+from __future__ import annotations
+
+from rollbackd.core.errors import (
+    Ambiguous,
+    NotFound,
+    Rejected,
+    RollbackdError,
+    Stopped,
+    Superseded,
+    TemporaryError,
+)
+from rollbackd.core.model import JsonObject
+from rollbackd.core.ports import Observation, Seen, Store
+from rollbackd.core.runbook import Plan
+from rollbackd.fly.json_shape import object_at, text_at, whole_at
+from rollbackd.fly.platform import FlyPlatform
+
+_NAME = "rollbackd/0.1"
+
+
+class ReleaseRecord:
+    """Finds, writes and closes the record of one rollback."""
+
+    def __init__(self, platform: FlyPlatform, store: Store) -> None:
+        self._platform = platform
+        self._store = store
+
+    async def still_newest(self, plan: Plan) -> None:
+        """Raise Superseded when the newest release is neither the bad one nor ours."""
+        try:
+            newest = await self._platform.current_version()
+        except (NotFound, Rejected):
+            return  # the releases API is gone: each machine's own version still guards it
+        if newest is None or newest <= plan.from_version:
+            return
+        ours = await self._found(plan)
+        if whole_at(ours, "version") == newest:
+            return
+        raise Superseded(
+            f"release v{newest} of {self._platform.app} appeared after v{plan.from_version}",
+            hint="somebody is deploying: this rollback stands back",
+        )
+
+    async def observe(self, plan: Plan) -> Observation:
+        ours = await self._found(plan)
+        if not ours:
+            return Observation(seen=Seen.NOT_DONE)
+        return Observation(seen=Seen.DONE, result=_result(ours))
+
+    async def write(self, plan: Plan) -> JsonObject:
+        """Post the record unless it is there. Never fails for the sake of the record."""
+        for _ in range(2):  # once more after an ambiguous answer that left no record
+            try:
+                record = await self._found(plan) or await self._post(plan)
+            except Stopped:
+                raise
+            except Ambiguous:
+                continue
+            except RollbackdError as error:
+                return {"degraded": "no release record", "why": error.message}
+            await self._store.put_blob(_key(plan), _result(record))
+            return _result(record)
+        return {"degraded": "no release record", "why": "the answers were ambiguous"}
+
+    async def marks(self, plan: Plan) -> dict[str, str]:
+        """The release metadata of a machine: our record's, or without one the good release's."""
+        kept = object_at(await self._store.get_blob(_key(plan)))
+        source = kept or object_at(plan.settings, "good")
+        return {
+            "fly_release_id": text_at(source, "id"),
+            "fly_release_version": text_at(source, "version"),
+        }
+
+    async def observe_status(self, plan: Plan, status: str) -> Observation:
+        ours = await self._found(plan)
+        if not ours:
+            return Observation(seen=Seen.DONE, detail="there is no release record")
+        same = text_at(ours, "status") == status
+        return Observation(seen=Seen.DONE if same else Seen.NOT_DONE)
+
+    async def set_status(self, plan: Plan, status: str, *, error: str = "") -> JsonObject:
+        """Set the record's status. A refusal is told, not raised: the machines are what counts."""
+        release = text_at(await self._store.get_blob(_key(plan)), "id")
+        if not release:
+            return {"degraded": "no release record"}
+        metadata: JsonObject | None = None
+        if status != "running":
+            metadata = {"post_deployment_info": {"flyctl_version": _NAME, "error": error}}
+        try:
+            await self._platform.client.patch_release(release, status, metadata)
+        except Stopped:
+            raise
+        except TemporaryError:
+            try:
+                await self._platform.client.patch_release(release, status, metadata)  # safe twice
+            except TemporaryError as second:
+                return {"degraded": "release status not set", "why": second.message}
+        except RollbackdError as refused:
+            return {"degraded": "release status not set", "why": refused.message}
+        return {"status": status}
+
+    async def _post(self, plan: Plan) -> JsonObject:
+        definition = await self._store.get_blob(text_at(plan.settings, "definition_key"))
+        body: JsonObject = {
+            "app_name": self._platform.app,
+            "build_id": 0,
+            "definition": object_at(definition),
+            "image": text_at(plan.settings, "image"),
+            "strategy": text_at(plan.settings, "strategy").upper(),
+        }
+        return await self._platform.client.create_release(body)
+
+    async def _found(self, plan: Plan) -> JsonObject:
+        """Our record: by the id we kept, else one after the bad release with our pinned image."""
+        kept = object_at(await self._store.get_blob(_key(plan)))
+        if kept:
+            return kept | await self._live(text_at(kept, "id"))
+        image = text_at(plan.settings, "image")
+        for record in await self._platform.records():
+            later = (whole_at(record, "version") or 0) > plan.from_version
+            ref = text_at(record, "image_ref") or text_at(record, "imageRef")
+            if later and ref == image:
+                await self._store.put_blob(_key(plan), _result(record))
+                return record
+        return {}
+
+    async def _live(self, release: str) -> JsonObject:
+        try:
+            records = await self._platform.records()
+        except RollbackdError:
+            return {}
+        return next((record for record in records if text_at(record, "id") == release), {})
+
+
+def _result(record: JsonObject) -> JsonObject:
+    return {"id": text_at(record, "id"), "version": whole_at(record, "version")}
+
+
+def _key(plan: Plan) -> str:
+    return f"fly/record/{plan.rollback}"

@@ -1,0 +1,109 @@
+"""Takes machines out of traffic and gives them back; only what carries our mark is given back.
+
+The last machine that serves a group is never taken out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from rollbackd.core.errors import NotFound, RollbackdError
+from rollbackd.core.model import JsonObject
+from rollbackd.core.runbook import Plan
+from rollbackd.executors.app_lease import own_nonce
+from rollbackd.executors.app_words import lease_words
+from rollbackd.fly.config_restore import CORDON
+from rollbackd.fly.json_shape import list_at, object_at, text_at
+from rollbackd.fly.machine_view import (
+    config_of,
+    critical_checks,
+    group_of,
+    lease_on,
+    reachable,
+)
+from rollbackd.fly.platform import FlyPlatform
+
+
+class Traffic:
+    """Cordons of one app. One cordon at a time, so that two cannot each count on the other."""
+
+    def __init__(self, platform: FlyPlatform) -> None:
+        self._platform = platform
+        self._turn = asyncio.Lock()
+
+    async def drain(self, plan: Plan, machine: str, nonce: str) -> str:
+        """Cordon one machine for its update. Says what was done, or why not."""
+        async with self._turn:
+            fleet = await self._platform.fleet()
+            mine = next((one for one in fleet if text_at(one, "id") == machine), None)
+            if mine is None or not serving(mine):
+                return "not drained: it does not serve"
+            others = [one for one in fleet if one is not mine and group_of(one) == group_of(mine)]
+            if not any(serving(one) for one in others):
+                return "not drained: it is the last one that serves"
+            await self.cordon(plan, machine, nonce)
+            return "drained"
+
+    async def cordon(self, plan: Plan, machine: str, nonce: str = "") -> None:
+        """Mark, then cordon: a mark without a cordon is harmless, the other way round is not."""
+        client, app = self._platform.client, self._platform.app
+        await client.set_metadata(app, machine, CORDON, str(plan.rollback))
+        await client.cordon(app, machine, nonce)
+
+    async def uncordon(self, machine: str, nonce: str = "") -> None:
+        client, app = self._platform.client, self._platform.app
+        await client.uncordon(app, machine, nonce)
+        await client.drop_metadata(app, machine, CORDON)
+
+    async def let_go(self, plan: Plan) -> list[str]:
+        """Undo every cordon and lease of this rollback. One that refuses does not stop the rest."""
+        lines = []
+        for machine in await self._platform.fleet():
+            name = text_at(machine, "id")
+            try:
+                lines += await self._let_go_of(plan, machine)
+            except RollbackdError as error:
+                lines.append(f"machine {name} could not be let go: {error.message}")
+        return lines
+
+    async def _let_go_of(self, plan: Plan, machine: JsonObject) -> list[str]:
+        client, app, name = self._platform.client, self._platform.app, text_at(machine, "id")
+        lines, nonce = [], ""
+        if object_at(machine, "lease") and lease_on(machine, client.clock.now()) is not None:
+            nonce = await own_nonce(client, app, name, lease_words(plan))
+        if cordoned_by(machine, plan):
+            await self.uncordon(name, nonce)
+            lines.append(f"machine {name} is back in traffic")
+        if nonce:
+            await client.release_lease(app, name, nonce)
+            lines.append(f"the lease on machine {name} is given back")
+        return lines
+
+    async def restore(self, plan: Plan, machines: Iterable[str]) -> list[str]:
+        """Give back the machines this rollback cordoned; returns which."""
+        given = []
+        for name in machines:
+            try:
+                machine = await self._platform.client.get_machine(self._platform.app, name)
+            except NotFound:
+                continue
+            if cordoned_by(machine, plan):
+                await self.uncordon(name)
+                given.append(name)
+        return given
+
+
+def cordoned_by(machine: JsonObject, plan: Plan) -> bool:
+    return text_at(config_of(machine), "metadata", CORDON) == plan.rollback
+
+
+def serving(machine: JsonObject) -> bool:
+    """Whether users reach it: it runs, is in traffic, and its checks are not failing."""
+    return (
+        text_at(machine, "state") == "started"
+        and reachable(machine)
+        and machine.get("cordoned") is not True
+        and bool(list_at(config_of(machine), "services"))
+        and critical_checks(machine) == 0
+    )

@@ -69,8 +69,7 @@ class Step:
 
     `mutates` False marks a look (verify, test, monitor): run again after a crash, never in doubt.
     `op_key` is the same for every attempt, and is what the target is marked with.
-    `alone`: the runner takes it with no other step of its phase beside it, after all earlier ones
-    (by seq) finished and before any later one begins; the rest may run side by side.
+    Neighbours of the execute phase with one `kind` and one `params["wave"]` may run side by side.
     """
 
     seq: int
@@ -80,7 +79,6 @@ class Step:
     params: JsonObject
     op_key: str
     mutates: bool
-    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,8 +99,8 @@ class AppExecutor:
                 return await self._looks.verify(plan)
             case Kind.SMOKE:
                 return await self._looks.smoke(step)
-            case Kind.MONITOR:
-                return await self._looks.monitor(plan, step)
+            case Kind.WATCH:
+                return await self._looks.watch(plan, step)
             case Kind.UNCORDON:
                 machines = [str(name) for name in list_at(step.params, "machines")]
                 return {"given_back": list(await self._traffic.restore(plan, machines))}

@@ -1,4 +1,4 @@
-"""The steps that only look: backup, logs, verify, smoke, monitor. They raise what they find."""
+"""The steps that only look: backup, logs, verify, smoke, watch. They raise what they find."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Looks:
         said = f"complete except {len(unseen)} unreachable" if unseen else "complete"
         return {"said": said, "unreachable": unseen}
 
-    async def monitor(self, plan: Plan, step: Step) -> JsonObject:
+    async def watch(self, plan: Plan, step: Step) -> JsonObject:
         """Watch the machines for a while. Rejected when one breaks."""
         seconds = float(text_at(step.params, "seconds") or 0)
         until = self._clock.monotonic() + seconds

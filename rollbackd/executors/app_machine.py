@@ -6,6 +6,9 @@ update is recognised by its operation id, and guarded by the machine's version.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from rollbackd.core.errors import (
     Ambiguous,
     LeaseHeld,
@@ -24,13 +27,14 @@ from rollbackd.executors.app_traffic import Traffic, cordoned_by
 from rollbackd.executors.app_words import Job, job_of, lease_words
 from rollbackd.fly.config_restore import OP, fingerprint
 from rollbackd.fly.content import digest_or_ref, image_of
-from rollbackd.fly.json_shape import list_at, object_at, text_at, whole_at
+from rollbackd.fly.json_shape import list_at, object_at, text_at
 from rollbackd.fly.machine_view import config_of, reachable, version_of
 from rollbackd.fly.platform import FlyPlatform
 
 _RUNS = frozenset({"started", "starting", "failed"})  # flyctl's rule: these are launched again
 _SENDS = 3  # each but the first only after a read-back showed that nothing was applied
 _POLL_SECONDS = 1.0
+_ASK_SECONDS = 5.0
 _LEASE_PATIENCE_SECONDS = 45.0  # a deploy that died is free after 13 s; a live one wins
 
 
@@ -69,7 +73,7 @@ class MachineUpdate:
 
     async def apply(self, plan: Plan, step: Step) -> JsonObject:
         job = job_of(step)
-        await self._record.still_newest(plan)
+        await self._stand_back(plan)
         machine = await self._client.get_machine(self._app, job.machine)
         drained = ""
         config = object_at(await self._store.get_blob(job.config_key))
@@ -81,6 +85,14 @@ class MachineUpdate:
         if cordoned_by(machine, plan) and text_at(plan.settings, "traffic") != "stop":
             await self._give_back(job)
         return _result(machine, why) | ({"traffic": drained} if drained else {})
+
+    async def _stand_back(self, plan: Plan) -> None:
+        """Superseded when somebody deployed. A mute releases API stops nothing and costs little:
+        the machine's own version guards it too.
+        """
+        with contextlib.suppress(TemporaryError, TimeoutError):
+            async with asyncio.timeout(_ASK_SECONDS):
+                await self._record.still_newest(plan)
 
     async def _update(self, plan: Plan, step: Step, job: Job, config: JsonObject) -> str:
         async with leased(
@@ -192,6 +204,6 @@ def _result(machine: JsonObject, why: str) -> JsonObject:
         "machine": text_at(machine, "id"),
         "version": version_of(machine),
         "state": text_at(machine, "state"),
-        "release_version": whole_at(config_of(machine), "metadata", "fly_release_version"),
+        "carries": text_at(config_of(machine), "metadata", "fly_release_version"),
         "why": why,
     }

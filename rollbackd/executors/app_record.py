@@ -6,6 +6,9 @@ rollback goes on without one: machines matter more, and the result says "degrade
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from rollbackd.core.errors import (
     Ambiguous,
     NotFound,
@@ -14,6 +17,7 @@ from rollbackd.core.errors import (
     Stopped,
     Superseded,
     TemporaryError,
+    Unauthorized,
 )
 from rollbackd.core.model import JsonObject
 from rollbackd.core.ports import Observation, Seen, Store
@@ -22,6 +26,7 @@ from rollbackd.fly.json_shape import object_at, text_at, whole_at
 from rollbackd.fly.platform import FlyPlatform
 
 _NAME = "rollbackd/0.1"
+_PATIENCE_SECONDS = 20.0  # users are hurt meanwhile: the machines matter more than the record
 
 
 class ReleaseRecord:
@@ -35,7 +40,7 @@ class ReleaseRecord:
         """Raise Superseded when the newest release is neither the bad one nor ours."""
         try:
             newest = await self._platform.current_version()
-        except (NotFound, Rejected):
+        except (NotFound, Rejected, Unauthorized):
             return  # the releases API is gone: each machine's own version still guards it
         if newest is None or newest <= plan.from_version:
             return
@@ -55,18 +60,21 @@ class ReleaseRecord:
 
     async def write(self, plan: Plan) -> JsonObject:
         """Post the record unless it is there. Never fails for the sake of the record."""
-        for _ in range(2):  # once more after an ambiguous answer that left no record
-            try:
-                record = await self._found(plan) or await self._post(plan)
-            except Stopped:
-                raise
-            except Ambiguous:
-                continue
-            except RollbackdError as error:
-                return {"degraded": "no release record", "why": error.message}
-            await self._store.put_blob(_key(plan), _result(record))
-            return _result(record)
-        return {"degraded": "no release record", "why": "the answers were ambiguous"}
+        why = "the answers were ambiguous"
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                for _ in range(2):  # once more after an ambiguous answer that left no record
+                    with contextlib.suppress(Ambiguous):
+                        record = await self._found(plan) or await self._post(plan)
+                        await self._store.put_blob(_key(plan), _result(record))
+                        return _result(record)
+        except Stopped:
+            raise
+        except TimeoutError:
+            why = f"no answer within {_PATIENCE_SECONDS:g} s"
+        except RollbackdError as error:
+            why = error.message
+        return {"degraded": "no release record", "why": why}
 
     async def marks(self, plan: Plan) -> dict[str, str]:
         """The release metadata of a machine: our record's, or without one the good release's."""

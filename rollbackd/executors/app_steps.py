@@ -27,7 +27,6 @@ class _Numbered:
         params: JsonObject | None = None,
         *,
         mutates: bool = False,
-        alone: bool = True,
     ) -> Step:
         self.seq += 1
         return Step(
@@ -38,7 +37,6 @@ class _Numbered:
             params=params or {},
             op_key=f"{self.decision.id}:{self.seq}",
             mutates=mutates,
-            alone=alone,
         )
 
 
@@ -58,7 +56,7 @@ def steps_of(
     yield from _test(made, target)
     seconds: Json = target.after.monitor_seconds
     watched = f"watch the machines for {target.after.monitor_seconds:g} s"
-    yield made.step(Phase.MONITOR, Kind.MONITOR, watched, {"seconds": seconds})
+    yield made.step(Phase.MONITOR, Kind.WATCH, watched, {"seconds": seconds})
     yield from _restore_traffic(made, jobs)
     yield made.step(Phase.POST_VERIFICATION, Kind.PROVE, "prove that it helped")
     yield made.step(Phase.REPORT, Kind.REPORT, "write the report")
@@ -87,7 +85,7 @@ def _checklist(
     for job in jobs:
         if not job.resting:
             name = f"keep the last log lines of {job.machine}"
-            yield made.step(Phase.CHECKLIST, Kind.LOGS, name, {"machine": job.machine}, alone=False)
+            yield made.step(Phase.CHECKLIST, Kind.LOGS, name, {"machine": job.machine})
 
 
 def _stop_traffic(made: _Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> Iterator[Step]:
@@ -96,9 +94,7 @@ def _stop_traffic(made: _Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> I
             for job in jobs:
                 params: JsonObject = {"machine": job.machine}
                 name = f"take {job.machine} out of traffic"
-                yield made.step(
-                    Phase.STOP_TRAFFIC, Kind.CORDON, name, params, mutates=True, alone=False
-                )
+                yield made.step(Phase.STOP_TRAFFIC, Kind.CORDON, name, params, mutates=True)
         case Traffic.DRAIN:
             line = "each machine leaves traffic around its own update, never the last one"
             yield made.step(Phase.STOP_TRAFFIC, Kind.SAY, "drain", {"lines": [line]})
@@ -111,17 +107,25 @@ def _execute(made: _Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> Iterat
     yield made.step(Phase.EXECUTE, Kind.RECORD, "write the release record", mutates=True)
     running: JsonObject = {"status": "running"}
     yield made.step(Phase.EXECUTE, Kind.STATUS, "release status: running", running, mutates=True)
-    first = next((job for job in jobs if not job.resting), None)
-    for job in jobs:
-        alone = job.wake or (job is first and policy.strategy is Strategy.ROLLING)
+    for job, wave in zip(jobs, _waves(jobs, policy), strict=True):
         yield made.step(
             Phase.EXECUTE,
             Kind.MACHINE,
             f"bring {job.machine} back",
-            job.params(),
+            job.params() | {"wave": wave},
             mutates=True,
-            alone=alone,
         )
+
+
+def _waves(jobs: Sequence[Job], policy: PlanPolicy) -> Iterator[int]:
+    """A woken sibling alone, then the first running machine alone, then the rest together."""
+    wave, proved = 0, policy.strategy is Strategy.IMMEDIATE
+    for job in jobs:
+        yield wave
+        if proved or (job.resting and not job.wake):
+            continue
+        wave += 1
+        proved = not job.wake
 
 
 def _test(made: _Numbered, target: TargetPolicy) -> Iterator[Step]:

@@ -12,7 +12,10 @@ from rollbackd.fly.machine_view import MARK
 
 
 class Kind(enum.StrEnum):
-    """`say`, `notify`, `prove` and `report` do nothing here: the runner does what they name."""
+    """`say`, `notify`, `prove` and `report` do nothing here: the runner does what they name.
+
+    `watch` is not called monitor, because that word makes the runner wait without looking.
+    """
 
     SAY = "say"
     NOTIFY = "notify"
@@ -24,7 +27,7 @@ class Kind(enum.StrEnum):
     MACHINE = "machine"
     VERIFY = "verify"
     SMOKE = "smoke"
-    MONITOR = "monitor"
+    WATCH = "watch"
     UNCORDON = "uncordon"
     PROVE = "prove"
     REPORT = "report"

@@ -79,7 +79,7 @@ class FlyPlatform:
     async def current_version(self) -> int | None:
         try:
             current = await self.client.current_release(self.app)
-        except (Rejected, TemporaryError):
+        except (Rejected, TemporaryError, Unauthorized):
             current = await self.client.newest_release(self.app)
         return whole_at(current, "version")
 

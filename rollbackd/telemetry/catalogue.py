@@ -143,6 +143,16 @@ INSTRUMENTS: tuple[Instrument, ...] = (
     _counter("rollbackd_log_messages_total", "Log lines written, by level.", "level"),
 )  # fmt: skip
 
+# Drawn whether there is a snapshot or not.
+ALWAYS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (
+        "event_loop_lag_seconds",
+        "Worst lateness of the event loop over the last ten seconds.",
+        (),
+    ),
+    ("build_info", "What is running.", ("version", "python_version")),
+)
+
 _PROBE = ("target", "probe")
 _TRIGGER = ("target", "trigger")
 

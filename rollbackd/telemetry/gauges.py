@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from rollbackd.core.model import Machine, TriggerState
 from rollbackd.core.policy import Mode
 from rollbackd.core.snapshot import ProbeView, ReleaseView, Snapshot, TargetView
-from rollbackd.telemetry.catalogue import GAUGES
+from rollbackd.telemetry.catalogue import ALWAYS, GAUGES
 
 _MACHINE_STATES = ("started", "stopped", "suspended", "failed", "other")
 _MACHINE_RELEASES = ("current", "goal", "other")
@@ -63,12 +63,13 @@ class Gauges(Collector):
         yield self._build()
 
     def _lag(self) -> Metric:
-        text = "Worst lateness of the event loop over the last ten seconds."
-        return GaugeMetricFamily("rollbackd_event_loop_lag_seconds", text, value=self._loop_lag())
+        name, text, _ = ALWAYS[0]
+        return GaugeMetricFamily(f"rollbackd_{name}", text, value=self._loop_lag())
 
     def _build(self) -> Metric:
+        name, text, _ = ALWAYS[1]
         about = {"version": self._version, "python_version": platform.python_version()}
-        return InfoMetricFamily("rollbackd_build", "What is running.", value=about)
+        return InfoMetricFamily(f"rollbackd_{name.removesuffix('_info')}", text, value=about)
 
 
 def _draw(sheet: _Sheet, target: TargetView) -> None:

@@ -43,6 +43,8 @@ class Metrics:
         registry.register(Gauges(self._newest, lambda: max(self._loop_lags), version))
         for name, sets in known.closed().items():
             self._bear(name, sets)
+        # A daemon that runs has accepted a configuration; 0 would alert from the first scrape.
+        self._set("rollbackd_config_last_reload_successful", 1)
 
     def show(self, snapshot: Callable[[], Snapshot | None]) -> None:
         """Draw the gauges from this from now on: the engine is made after the metrics."""
@@ -161,10 +163,6 @@ class Metrics:
         """The exposition. Milliseconds of work for many probes: call it off the loop."""
         encode, content_type = choose_encoder(accept)
         return encode(_WithoutCreated(self._registry)), content_type
-
-    def families(self) -> Iterable[Metric]:
-        """Every family there can be, with no samples; for the docs and the rule tests."""
-        return self._registry.collect()
 
     # ---------------------------------------------------------------------------------------------
 

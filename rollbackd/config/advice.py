@@ -83,9 +83,9 @@ def _reachable(compiled: Compiled, scope: Scope) -> None:
 
 def _trigger(trigger: Trigger, compiled: Compiled, scope: Scope) -> None:
     target = compiled.policy.mode
-    if trigger.mode and trigger.mode.cap(target) is not trigger.mode:
+    if trigger.mode is Mode.AUTO and target is Mode.APPROVE:
         scope.warn(
-            f"mode {trigger.mode} is more than the target's {target}: it counts as {target}",
+            "mode auto is more than the target's approve: it counts as approve",
             "a trigger can only be more careful",
         )
     for signal in signals(trigger):

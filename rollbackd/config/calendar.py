@@ -54,11 +54,13 @@ def _zone(name: str) -> str:
 Days: TypeAlias = Annotated[
     frozenset[int],
     BeforeValidator(_days),
-    WithJsonSchema({"type": ["string", "array"], "examples": ["mon-fri", ["sat", "sun"]]}),
+    WithJsonSchema(
+        {"type": ["string", "array"], "x-type": "days", "examples": ["mon-fri", ["sat", "sun"]]}
+    ),
 ]
 Clock: TypeAlias = Annotated[
     int,
     BeforeValidator(_minutes),
-    WithJsonSchema({"type": "string", "pattern": r"^\d\d:\d\d$", "examples": ["09:00"]}),
+    WithJsonSchema({"type": "string", "x-type": "time of day", "examples": ["09:00"]}),
 ]
 Zone: TypeAlias = Annotated[str, AfterValidator(_zone)]

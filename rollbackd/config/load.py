@@ -21,7 +21,7 @@ from rollbackd.config.probes import ProbeSetup
 from rollbackd.config.settings import Settings, load_settings
 from rollbackd.config.shape import fit
 from rollbackd.config.source import LARGEST_BYTES, read
-from rollbackd.config.targets import Around, TargetSettings
+from rollbackd.config.targets import Around, TargetSettings, needs_prometheus
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.model import TargetName
 from rollbackd.core.policy import Policy
@@ -35,7 +35,8 @@ Plugins = Mapping[str, type[ProbePlugin]]
 class Loaded:
     """A configuration without errors; `diagnostics` are its warnings.
 
-    `probe_configs` is by (target, probe).
+    `probe_configs` is by (target, probe), without the probes that need a Prometheus which has no
+    address: those stay in the policy and are never looked with, so their triggers say no_data.
     """
 
     policy: Policy
@@ -132,6 +133,7 @@ def _load(
             (target, name): setup
             for target, compiled in monitoring.targets.items()
             for name, setup in compiled.probes.items()
+            if compiled.settings.prometheus_url or not needs_prometheus(setup)
         },
         targets={name: compiled.settings for name, compiled in monitoring.targets.items()},
         alerts=alerts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -105,3 +106,25 @@ def leaves(node: Node) -> Iterator[Leaf]:
         case Table():
             for entry in node.entries.values():
                 yield from leaves(entry.node)
+
+
+_SECRET_KEY = re.compile(
+    r"authorization|token|secret|password|passwd|cookie|api[-_]?key", re.IGNORECASE
+)
+_HIDDEN = "**********"
+
+
+def shown(node: Node) -> Json:
+    """Plain values for journals and pages: what came from the environment goes by its name."""
+    match node:
+        case Leaf(value=value, secrets=secrets):
+            for name, secret in secrets:
+                value = str(value).replace(secret, f"${{{name}}}") if secret else value
+            return value
+        case Items():
+            return [shown(value) for value in node.values]
+        case Table():
+            return {
+                key: _HIDDEN if _SECRET_KEY.search(key) else shown(entry.node)
+                for key, entry in node.entries.items()
+            }

@@ -48,7 +48,9 @@ def _unavailable(value: object) -> float:
 Unavailable: TypeAlias = Annotated[
     float,
     BeforeValidator(_unavailable),
-    WithJsonSchema({"type": ["integer", "string"], "examples": [1, "34%"]}),
+    WithJsonSchema(
+        {"type": ["integer", "string"], "x-type": "count or ratio", "examples": [1, "34%"]}
+    ),
 ]
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, WithJsonSchema
 
 from rollbackd.config.types import Duration, Many, Spec, Word
 from rollbackd.core.policy import Mode, NoData, Severity
 
-Limit: TypeAlias = str | int | float
+Limit: TypeAlias = Annotated[
+    str | int | float,
+    WithJsonSchema(
+        {"type": ["string", "number"], "x-type": "limit", "examples": ["5%", "2s", 100]}
+    ),
+]
 
 
 class BoundSpec(Spec):
@@ -55,7 +60,9 @@ class SignalSpec(Spec):
     for_: Duration = Field(
         0.0, alias="for", description="How long the breach must last; excludes `breaches`."
     )
-    breaches: BreachesSpec | None = Field(None, description="m of the last n samples, for checks.")
+    breaches: BreachesSpec | None = Field(
+        None, description="m of the last n looks, for checks and values."
+    )
     min_samples: int | None = Field(
         None,
         ge=1,

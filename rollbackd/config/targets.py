@@ -12,7 +12,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from rollbackd.config.compiled import after, plan, safety
 from rollbackd.config.diagnostics import Findings
-from rollbackd.config.nodes import Entry, Table, plain
+from rollbackd.config.nodes import Entry, Table, plain, reach, shown
 from rollbackd.config.presets import NEEDS_PROMETHEUS, as_table, preset_probes, preset_triggers
 from rollbackd.config.probes import ProbeSetup, compile_probe
 from rollbackd.config.schema import PlanSpec, TargetSpec
@@ -91,7 +91,7 @@ def compile_target(name: str, table: Table, around: Around, scope: Scope) -> Com
         plans=plans,
         safety=safety(spec.safety),
         after=after(spec.after),
-        settings=_json(settings, made),
+        settings=_json(settings, made, table),
         fingerprints=_fingerprints(table, made, triggers),
     )
     return Compiled(policy=policy, settings=settings, probes=made, written=written)
@@ -215,7 +215,7 @@ def needs_prometheus(setup: ProbeSetup) -> bool:
     return setup.kind in NEEDS_PROMETHEUS and getattr(setup.config, "url", None) is None
 
 
-def _json(settings: TargetSettings, probes: Mapping[str, ProbeSetup]) -> JsonObject:
+def _json(settings: TargetSettings, probes: Mapping[str, ProbeSetup], table: Table) -> JsonObject:
     """Opaque to the core; holds no secret, because it ends up in journals."""
     fly: Json = {"app": settings.fly.app, "org": settings.fly.org} if settings.fly else None
     return {
@@ -226,7 +226,7 @@ def _json(settings: TargetSettings, probes: Mapping[str, ProbeSetup]) -> JsonObj
         "probes": {
             name: {
                 "kind": setup.kind,
-                "config": setup.config.model_dump(mode="json"),
+                "config": _shown_config(table, name, setup.kind),
                 "interval_seconds": setup.interval_seconds,
                 "timeout_seconds": setup.timeout_seconds,
                 "delay_seconds": float(getattr(setup.config, "delay", 0.0)),
@@ -234,6 +234,11 @@ def _json(settings: TargetSettings, probes: Mapping[str, ProbeSetup]) -> JsonObj
             for name, setup in probes.items()
         },
     }
+
+
+def _shown_config(table: Table, name: str, kind: str) -> Json:
+    node = reach(table, ("probes", name, kind)).node
+    return shown(node)
 
 
 def _fingerprints(

@@ -172,10 +172,10 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:37]}...")  # noqa: PLR2004 - one line
 
 
-def _schema(kind: Any, description: str, examples: list[Any], **more: Any) -> WithJsonSchema:
+def _schema(kind: Any, name: str, examples: list[Any], **more: Any) -> WithJsonSchema:
+    """`x-type` names the type in docs/thresholds.md; editors ignore it."""
     return WithJsonSchema(
-        {"type": kind, "description": description, "examples": examples, **more},
-        mode="validation",
+        {"type": kind, "x-type": name, "examples": examples, **more}, mode="validation"
     )
 
 
@@ -183,31 +183,31 @@ Duration: TypeAlias = Annotated[
     float,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    _schema("string", "A duration.", ["500ms", "15s", "1h30m"], pattern=_DURATION_PATTERN),
+    _schema("string", "duration", ["500ms", "15s", "1h30m"], pattern=_DURATION_PATTERN),
 ]
 Ratio: TypeAlias = Annotated[
     float,
     BeforeValidator(parse_ratio),
     PlainSerializer(format_ratio, return_type=str),
-    _schema(["string", "number"], "A ratio.", ["5%", 0.05]),
+    _schema(["string", "number"], "ratio", ["5%", 0.05]),
 ]
 Size: TypeAlias = Annotated[
     int,
     BeforeValidator(parse_size),
     PlainSerializer(format_size, return_type=str),
-    _schema("string", "A size.", ["512B", "64KiB"]),
+    _schema("string", "size", ["512B", "64KiB"]),
 ]
 StatusClass: TypeAlias = Annotated[
     str,
     BeforeValidator(parse_status),
-    _schema(["string", "integer"], "A status class or code.", ["2xx", 204]),
+    _schema(["string", "integer"], "status", ["2xx", 204]),
 ]
 Regex: TypeAlias = Annotated[str, AfterValidator(_compiles)]
 Url: TypeAlias = Annotated[str, AfterValidator(_http_url)]
 StatusClasses: TypeAlias = Annotated[
     tuple[StatusClass, ...],
     BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else (value,)),
-    _schema(["string", "integer", "array"], "Status classes or codes.", ["2xx", ["2xx", 301]]),
+    _schema(["string", "integer", "array"], "statuses", ["2xx", ["2xx", 301]]),
 ]
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from rollbackd.core.errors import Rejected, RollbackdError
+from rollbackd.core.errors import Rejected, RollbackdError, Unauthorized
 from rollbackd.core.model import Json, JsonObject
 from rollbackd.core.ports import Store
 from rollbackd.core.runbook import Plan, Step
@@ -19,6 +19,7 @@ from rollbackd.fly.machine_view import critical_checks, reachable
 from rollbackd.fly.platform import FlyPlatform
 
 _LOG_LINES = 200
+_LOG_SECONDS = 3.0
 _POLL_SECONDS = 2.0  # the list of machines may be asked for once a second
 _SMOKE_TRIES = 3
 _SMOKE_SECONDS = 10.0
@@ -32,6 +33,7 @@ class Looks:
         self._platform = platform
         self._store = store
         self._clock = platform.client.clock
+        self._logs_refused = ""
 
     async def backup(self, plan: Plan) -> JsonObject:
         """Keep the machines and releases as they are now."""
@@ -43,10 +45,21 @@ class Looks:
         return {"key": key, "machines": len(machines)}
 
     async def logs(self, plan: Plan, step: Step) -> JsonObject:
-        """Keep the last lines of a machine. A deploy token may not read logs: then none."""
+        """Keep the last lines of a machine. A deploy token may not read logs: then none.
+
+        Users are hurt meanwhile, so this waits a moment only and asks a refusing API once.
+        """
         machine = text_at(step.params, "machine")
+        if self._logs_refused:
+            return {"lines": 0, "why": self._logs_refused}
         try:
-            found = await self._platform.client.logs(self._platform.app, machine)
+            async with asyncio.timeout(_LOG_SECONDS):
+                found = await self._platform.client.logs(self._platform.app, machine)
+        except TimeoutError:
+            return {"lines": 0, "why": f"no answer within {_LOG_SECONDS:g} s"}
+        except Unauthorized as error:
+            self._logs_refused = error.message
+            return {"lines": 0, "why": error.message}
         except RollbackdError as error:
             return {"lines": 0, "why": error.message}
         key = f"fly/logs/{plan.rollback}/{machine}"

@@ -25,7 +25,7 @@ from rollbackd.executors.app_lease import leased
 from rollbackd.executors.app_record import ReleaseRecord
 from rollbackd.executors.app_traffic import Traffic, cordoned_by
 from rollbackd.executors.app_words import Job, job_of, lease_words
-from rollbackd.fly.config_restore import OP, fingerprint
+from rollbackd.fly.config_restore import OP, OP_RELEASE, fingerprint
 from rollbackd.fly.content import digest_or_ref, image_of
 from rollbackd.fly.json_shape import list_at, object_at, text_at
 from rollbackd.fly.machine_view import config_of, reachable, version_of
@@ -33,7 +33,7 @@ from rollbackd.fly.platform import FlyPlatform
 
 _RUNS = frozenset({"started", "starting", "failed"})  # flyctl's rule: these are launched again
 _SENDS = 3  # each but the first only after a read-back showed that nothing was applied
-_POLL_SECONDS = 1.0
+_POLL_SECONDS = 0.5
 _ASK_SECONDS = 5.0
 _LEASE_PATIENCE_SECONDS = 45.0  # a deploy that died is free after 13 s; a live one wins
 
@@ -129,7 +129,8 @@ class MachineUpdate:
                 f"machine {job.machine} is at {version}, the plan knew {job.version}",
                 hint="somebody changed it meanwhile: look at it, then plan again",
             )
-        marks = {**await self._record.marks(plan), OP: step.op_key}
+        release = await self._record.marks(plan)
+        marks = {**release, OP: step.op_key, OP_RELEASE: release["fly_release_version"]}
         metadata = {**object_at(config_of(machine), "metadata"), **marks}
         standby = bool(list_at(config, "standbys"))
         launch = job.wake or (text_at(machine, "state") in _RUNS and not standby)

@@ -24,6 +24,8 @@ from rollbackd.fly.machine_view import (
 )
 from rollbackd.fly.platform import FlyPlatform
 
+_SIBLINGS_SECONDS = 60.0  # who the siblings are may be this old; how they are may not
+
 
 class Traffic:
     """Cordons of one app. One cordon at a time, so that two cannot each count on the other."""
@@ -35,15 +37,30 @@ class Traffic:
     async def drain(self, plan: Plan, machine: str, nonce: str) -> str:
         """Cordon one machine for its update. Says what was done, or why not."""
         async with self._turn:
-            fleet = await self._platform.fleet()
-            mine = next((one for one in fleet if text_at(one, "id") == machine), None)
+            mine = await self._look(machine)
             if mine is None or not serving(mine):
                 return "not drained: it does not serve"
-            others = [one for one in fleet if one is not mine and group_of(one) == group_of(mine)]
-            if not any(serving(one) for one in others):
+            if not await self._another_serves(mine):
                 return "not drained: it is the last one that serves"
             await self.cordon(plan, machine, nonce)
             return "drained"
+
+    async def _another_serves(self, mine: JsonObject) -> bool:
+        """Each sibling is looked at now: a list may be asked for once a second only."""
+        for one in await self._platform.recent_fleet(_SIBLINGS_SECONDS):
+            name = text_at(one, "id")
+            if name == text_at(mine, "id") or group_of(one) != group_of(mine):
+                continue
+            sibling = await self._look(name)
+            if sibling is not None and serving(sibling):
+                return True
+        return False
+
+    async def _look(self, machine: str) -> JsonObject | None:
+        try:
+            return await self._platform.client.get_machine(self._platform.app, machine)
+        except NotFound:
+            return None
 
     async def cordon(self, plan: Plan, machine: str, nonce: str = "") -> None:
         """Mark, then cordon: a mark without a cordon is harmless, the other way round is not."""

@@ -18,6 +18,7 @@ KEPT = (
     "guest", "size", "mounts", "volumes", "standbys", "schedule", "auto_destroy", "dns", "metadata",
 )  # fmt: skip
 OP = "rollbackd_op"
+OP_RELEASE = "rollbackd_release"  # deploys keep foreign metadata: the op counts for this one only
 CORDON = "rollbackd_cordon"
 _OWN_ENV = "FLY_"  # FLY_PROCESS_GROUP, FLY_STANDBY_FOR: about the machine, not the release
 _SHOWN = frozenset(

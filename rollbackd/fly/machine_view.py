@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rollbackd.core.model import JsonObject, Machine
-from rollbackd.fly.config_restore import OP
+from rollbackd.fly.config_restore import OP, OP_RELEASE
 from rollbackd.fly.json_shape import list_at, object_at, objects_at, text_at, whole_at
 
 MARK = "rollbackd "  # every lease description of ours begins with it
@@ -131,8 +131,16 @@ def view(machine: JsonObject, *, content: str, now: float) -> Machine:
         autostop=any(_autostops(service) for service in objects_at(config, "services")),
         lease_owner=lease.owner if lease else None,
         lease_ours=lease is not None and lease.ours,
-        op_id=text_at(config, "metadata", OP) or None,
+        op_id=_op_id(object_at(config, "metadata")),
     )
+
+
+def _op_id(metadata: JsonObject) -> str | None:
+    """Our operation's id, unless somebody deployed since: a deploy carries our marks along."""
+    meant = text_at(metadata, OP_RELEASE)
+    if meant and meant != text_at(metadata, "fly_release_version"):
+        return None
+    return text_at(metadata, OP) or None
 
 
 def crash_looping(machine: JsonObject, now: float) -> bool:

@@ -48,7 +48,7 @@ class FlyPlatform:
         records = await self.records()
         if not records:
             return ()
-        machines = await self._recent_fleet()
+        machines = await self.recent_fleet()
         newest = self._newest = whole_at(records[0], "version")
         await self._describe(records)
         await self.ledger.learn(machines)
@@ -95,7 +95,7 @@ class FlyPlatform:
     async def health_paths(self) -> tuple[str, ...]:
         """The paths of the app's own HTTP checks, those of services first."""
         paths: dict[str, None] = {}
-        for machine in await self._recent_fleet():
+        for machine in await self.recent_fleet():
             paths |= dict.fromkeys(health_paths_of(config_of(machine)))
         return tuple(paths)
 
@@ -114,8 +114,9 @@ class FlyPlatform:
                 raise error from second
         return _newest_first(found)
 
-    async def _recent_fleet(self) -> list[JsonObject]:
-        if self._fleet is not None and self._clock.monotonic() - self._fleet[0] < _FRESH_SECONDS:
+    async def recent_fleet(self, seconds: float = _FRESH_SECONDS) -> list[JsonObject]:
+        """As `fleet`, but at most `seconds` old: the list may be asked for once a second only."""
+        if self._fleet is not None and self._clock.monotonic() - self._fleet[0] < seconds:
             return self._fleet[1]
         return await self.fleet()
 

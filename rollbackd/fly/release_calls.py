@@ -82,6 +82,7 @@ class ReleaseCalls:
             fills={"app": app},
             turn=("logs", app),
             query={"instance": machine},
+            rate=LOOK,
         )
         found = await self.wire.send_once(call)
         return [text_at(entry, "attributes", "message") for entry in objects_at(found, "data")]

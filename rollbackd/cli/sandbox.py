@@ -1,9 +1,10 @@
-"""`rollbackd sandbox`: a local Fly in the foreground; one JSON line with its URLs, then it serves."""
+"""`rollbackd sandbox`: a local Fly in the foreground; one JSON line, then it serves."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from typing import Annotated
@@ -16,7 +17,7 @@ from rollbackd.sandbox.server import Sandbox
 NOT_A_DURATION = -1.0
 
 
-def sandbox(
+def sandbox(  # noqa: PLR0917  # Typer declares options as parameters
     app: Annotated[str, typer.Option(help="Name of the first app.")] = "shop",
     machines: Annotated[int, typer.Option(help="How many machines it has.", min=0)] = 3,
     boot: Annotated[str, typer.Option(help="How long a machine takes to boot.")] = "5s",
@@ -57,5 +58,5 @@ async def _serve(box: Sandbox, *, until_stdin_closes: bool) -> None:
 
 
 def _end_at_eof(over: asyncio.Event) -> None:
-    if not sys.stdin.buffer.read1(4096):
+    if not os.read(sys.stdin.fileno(), 4096):
         over.set()

@@ -69,7 +69,9 @@ async def get_metadata_key(call: Call) -> Answer:
 
 
 async def set_metadata_key(call: Call) -> Answer:
-    change: dict[str, str | None] = {call.request.path_params["key"]: str(call.body.get("value") or "")}
+    change: dict[str, str | None] = {
+        call.request.path_params["key"]: str(call.body.get("value") or "")
+    }
     call.platform.machines.set_metadata(call.machine, change, action="metadata.set")
 
 

@@ -18,6 +18,7 @@ from rollbackd.sandbox.platform import Platform
 from rollbackd.sandbox.tokens import Backend, authenticate, authorize
 from rollbackd.sandbox.world import World, request_id
 
+NO_CONTENT = 204
 NONCE = "fly-machine-lease-nonce"
 
 
@@ -107,7 +108,7 @@ def route(
         if isinstance(answer, Response):
             answer.headers.update(headers)
             return answer
-        if status == 204:
+        if status == NO_CONTENT:
             return Response(status_code=204, headers=headers)
         return JSONResponse(answer, status_code=status, headers=headers)
 

@@ -115,6 +115,6 @@ async def _look(machine: Machine, spec: Spec) -> tuple[bool, str]:
     except OSError as error:
         return False, f"connect: {error.strerror or 'connection refused'}"
     parts = status_line.split(" ", 2)
-    if len(parts) < 2:
+    if len(parts) == 1:
         return False, "EOF"
     return parts[1].startswith("2"), f"{parts[1]} {parts[-1].strip()}"

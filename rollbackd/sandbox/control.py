@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from rollbackd.sandbox.calls import read_body
-from rollbackd.sandbox.deploys import Order
 from rollbackd.sandbox.errors import FlyError
 from rollbackd.sandbox.objects import FlyApp, Machine
+from rollbackd.sandbox.orders import Order
 from rollbackd.sandbox.platform import Platform
 from rollbackd.sandbox.proxy import routable
 

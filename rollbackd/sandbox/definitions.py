@@ -11,7 +11,7 @@ PLATFORM_ENV = ("FLY_PROCESS_GROUP", "PRIMARY_REGION")
 FLYCTL_VERSION = "0.4.111"
 
 
-def default_config(app: str, *, image: str, region: str, port: int, autostop: bool) -> Config:
+def default_config(*, image: str, region: str, port: int, autostop: bool) -> Config:
     """What a web app on Fly usually looks like: one service with one http check."""
     service: dict[str, Any] = {
         "protocol": "tcp",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rollbackd.sandbox import leases, releases
@@ -15,33 +15,13 @@ from rollbackd.sandbox.ids import digest_of
 from rollbackd.sandbox.images import parse_image
 from rollbackd.sandbox.machines import Machines
 from rollbackd.sandbox.objects import Config, FlyApp, Machine, Release, Secret
-from rollbackd.sandbox.rollout import Failed, bluegreen, canary, healthy
+from rollbackd.sandbox.orders import STRATEGIES, Order
+from rollbackd.sandbox.rollout import Failed, Rollout
 from rollbackd.sandbox.world import INSIDE, World, request_id
 
 LEASE_SECONDS, REFRESH_SECONDS = 13.0, 4.0
 OWNER = "5d0c1a2b-flyctl@tokens.fly.io"
-STRATEGIES = ("rolling", "immediate", "bluegreen", "canary", "canary-leftover")
 UPDATED_WHILE_UP = frozenset({"started", "starting", "failed", "replacing"})
-
-
-@dataclass(slots=True, kw_only=True)
-class Order:
-    """What to deploy. None keeps what is there; `outcome` and `after` make it end early."""
-
-    image: str | None = None
-    env: dict[str, str | None] | None = None
-    services: list[dict[str, Any]] | None = None
-    checks: dict[str, Any] | None = None
-    guest: dict[str, Any] | None = None
-    secrets: dict[str, str] | None = None
-    strategy: str = "rolling"
-    user: str = "ci@sandbox.example"
-    outcome: str = ""  # failed | interrupted | killed
-    after: int = 0  # machines updated before that outcome
-    boot_seconds: float | None = None
-    boot_on: str = "all"  # or one
-    wait_seconds: float = 30.0
-    metadata: dict[str, str] = field(default_factory=dict)
 
 
 class Ended(Exception):
@@ -172,12 +152,18 @@ class Deployer:
         self, app: FlyApp, deploy: Deploy, fleet: list[Machine], held: dict[str, str]
     ) -> None:
         order, done = deploy.order, 0
+        rollout = Rollout(
+            world=self.world,
+            machines=self.machines,
+            app=app,
+            release=deploy.release,
+            order=order,
+        )
         if order.strategy == "bluegreen":
-            await bluegreen(self.world, self.machines, app, deploy.release, fleet, held, order)
+            await rollout.bluegreen(fleet, held)
             return
         if order.strategy.startswith("canary") and fleet:
-            leave = order.strategy == "canary-leftover"
-            await canary(self.world, self.machines, app, deploy.release, fleet[0], order, leave)
+            await rollout.canary(fleet[0])
         # One first and then the rest, in waves of a third.
         waves = [fleet] if order.strategy == "immediate" else _waves(fleet)
         for wave in waves:
@@ -189,7 +175,7 @@ class Deployer:
                 self._update(app, deploy, machine, held[machine.id], first=done == 0)
                 done += 1
             if order.strategy != "immediate":
-                await asyncio.gather(*(healthy(self.world, m, order.wait_seconds) for m in up))
+                await rollout.healthy(up)
         if order.outcome:
             raise Ended
 

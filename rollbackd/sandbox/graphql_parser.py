@@ -14,7 +14,7 @@ from rollbackd.sandbox.errors import GraphqlError
 
 _TOKEN = re.compile(
     r"""[\s,\ufeff]+|\#[^\n]*
-    |(?P<token>\.\.\.|[!$():=@\[\]{|}&]|[_A-Za-z]\w*|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?
+    |(?P<word>\.\.\.|[!$():=@\[\]{|}&]|[_A-Za-z]\w*|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?
     |\"\"\"(?:[^\"]|\"(?!\"\"))*\"\"\"|"(?:[^"\\\n]|\\.)*")""",
     re.VERBOSE,
 )
@@ -100,14 +100,14 @@ def _tokens(text: str) -> list[str]:
         match = _TOKEN.match(text, at)
         if match is None:
             raise syntax(f"Parse error on {text[at]!r} at character {at}")
-        if match["token"]:
-            found.append(match["token"])
+        if match["word"]:
+            found.append(match["word"])
         at = match.end()
     return found
 
 
 class _Parser:
-    """Recursive descent over the tokens; an error names the token it stopped at."""
+    """Recursive descent over the tokens; an error names the word it stopped at."""
 
     def __init__(self, tokens: list[str]) -> None:
         self.tokens = tokens
@@ -118,11 +118,11 @@ class _Parser:
         return self.tokens[self.at] if self.at < len(self.tokens) else ""
 
     def take(self, wanted: str | None = None) -> str:
-        token = self.peek()
-        if not token or (wanted is not None and token != wanted):
-            raise syntax(f"Parse error on {token or 'the end'!r}, expecting {wanted or 'more'!r}")
+        word = self.peek()
+        if not word or (wanted is not None and word != wanted):
+            raise syntax(f"Parse error on {word or 'the end'!r}, expecting {wanted or 'more'!r}")
         self.at += 1
-        return token
+        return word
 
     def took(self, wanted: str) -> bool:
         if self.peek() != wanted:
@@ -131,10 +131,10 @@ class _Parser:
         return True
 
     def name(self) -> str:
-        token = self.take()
-        if not re.fullmatch(r"[_A-Za-z]\w*", token):
-            raise syntax(f"Parse error on {token!r}, expecting a name")
-        return token
+        word = self.take()
+        if not re.fullmatch(r"[_A-Za-z]\w*", word):
+            raise syntax(f"Parse error on {word!r}, expecting a name")
+        return word
 
     def document(self) -> Document:
         document = Document()
@@ -235,17 +235,17 @@ class _Parser:
         return found
 
     def value(self) -> Any:
-        token = self.take()
-        if token == "$":
+        word = self.take()
+        if word == "$":
             return Variable(name=self.name())
-        if token == "[":
+        if word == "[":
             items = []
             while not self.took("]"):
                 items.append(self.value())
             return items
-        if token == "{":
+        if word == "{":
             return self.object()
-        return _scalar(token)
+        return _scalar(word)
 
     def object(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -259,15 +259,15 @@ class _Parser:
 WORDS = {"true": True, "false": False, "null": None}
 
 
-def _scalar(token: str) -> Any:
-    if token.startswith('"""'):
-        return token[3:-3]
-    if token.startswith('"'):
-        return json.loads(token)
-    if token in WORDS:
-        return WORDS[token]
-    if token[0].isdigit() or token[0] == "-":
-        return float(token) if set(token) & set(".eE") else int(token)
-    if re.fullmatch(r"[_A-Za-z]\w*", token):
-        return token  # an enum value
-    raise syntax(f"Parse error on {token!r}, expecting a value")
+def _scalar(word: str) -> Any:
+    if word.startswith('"""'):
+        return word[3:-3]
+    if word.startswith('"'):
+        return json.loads(word)
+    if word in WORDS:
+        return WORDS[word]
+    if word[0].isdigit() or word[0] == "-":
+        return float(word) if set(word) & set(".eE") else int(word)
+    if re.fullmatch(r"[_A-Za-z]\w*", word):
+        return word  # an enum value
+    raise syntax(f"Parse error on {word!r}, expecting a value")

@@ -1,4 +1,4 @@
-"""The part of Fly's GraphQL schema that clients of apps and releases use, over the world's state."""
+"""The part of Fly's GraphQL schema that clients of apps and releases use, over the world."""
 
 from __future__ import annotations
 

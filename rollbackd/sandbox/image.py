@@ -19,7 +19,13 @@ HEALTH_PATHS = {"/healthz", "/health", "/up", "/ping", "/api/health"}
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REASONS = {200: "OK", 302: "Found", 401: "Unauthorized", 404: "Not Found", 500: "Error", 503: "Bad"}
 OOM_EXIT = 137
+OK, FOUND, FAILS_FROM = 200, 302, 500
 HEADER_LIMIT = 100
+
+
+def say(line: str) -> None:
+    """One line of the app's log."""
+    os.write(1, f"{line}\n".encode())
 
 
 class Counters:
@@ -120,14 +126,14 @@ class App:
         if not health and self.behaviour.is_a("slow"):
             await asyncio.sleep(self.behaviour.number_or(2.5))
         body, kind = self._body(path, status)
-        extra = "Location: /login\r\n" if status == 302 else ""
+        extra = "Location: /login\r\n" if status == FOUND else ""
         answer = _response(status, body, kind, extra)
         if self.behaviour.is_a("drip"):
             await _drip(answer, writer)
         else:
             writer.write(answer)
-        if status >= 500 and self.requests % 20 == 1:
-            print(f"error: {path} answered {status}", flush=True)
+        if status >= FAILS_FROM and self.requests % 20 == 1:
+            say(f"error: {path} answered {status}")
         return status
 
     def _health_status(self) -> int:
@@ -150,7 +156,7 @@ class App:
     def _body(self, path: str, status: int) -> tuple[bytes, str]:
         if self.behaviour.is_a("html"):
             return b"<html><body>Sign in to continue</body></html>", "text/html"
-        well = "true" if status == 200 else "false"
+        well = "true" if status == OK else "false"
         text = f'{{"ok": {well}, "path": "{path}", "image": "{self.label}"}}\n'
         return text.encode(), "application/json"
 
@@ -161,7 +167,7 @@ class App:
         while len(held) * step < min(self.memory_mb, 48):
             held.append(bytearray(os.urandom(1) * (step << 20)))
             await asyncio.sleep(1)
-        print("Out of memory: Killed process", flush=True)
+        say("Out of memory: Killed process")
         os._exit(OOM_EXIT)
 
 
@@ -216,7 +222,7 @@ async def run(options: argparse.Namespace) -> None:
         _end_with_stdin(loop)
     if behaviour.is_a("crash"):
         await asyncio.sleep(behaviour.number_or(0))
-        print("panic: cannot start: missing configuration", flush=True)
+        say("panic: cannot start: missing configuration")
         os._exit(1)
     if behaviour.is_a("boot"):
         await asyncio.sleep(behaviour.number_or(45))
@@ -225,7 +231,7 @@ async def run(options: argparse.Namespace) -> None:
     if behaviour.text == "outage-refuse":
         await asyncio.sleep(86400)
     server = await asyncio.start_server(app.serve_connection, sock=_listening_socket(options.port))
-    print(f"listening as {behaviour.text}", flush=True)
+    say(f"listening as {behaviour.text}")
     await server.serve_forever()
     assert leaking is None or not leaking.done()
 

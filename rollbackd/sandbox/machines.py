@@ -211,7 +211,7 @@ class Machines:
         machine.wake()
 
     def _note(self, action: str, machine: Machine, nonce: str) -> None:
-        """An effect without a config of its own: its operation is the one the lease was taken for."""
+        """An effect without a config: its operation is the one the lease was taken for."""
         lease = leases.current(self.world, machine)
         self.world.record(
             action,

@@ -58,7 +58,7 @@ class Platform:
         """Release 1, complete, and its machines on their way up."""
         app.status = "deployed"
         ref = parse_image(image, app=app.name).ref
-        base = default_config(app.name, image=ref, region=app.region, port=port, autostop=autostop)
+        base = default_config(image=ref, region=app.region, port=port, autostop=autostop)
         base |= copy.deepcopy(config or {})
         release = releases.create(
             self.world,

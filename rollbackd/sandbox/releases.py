@@ -1,4 +1,4 @@
-"""The release records of every app: made, moved through their states, listed. They move no machine."""
+"""The release records of every app: made, moved on, listed. They move no machine."""
 
 from __future__ import annotations
 

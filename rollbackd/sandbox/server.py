@@ -19,13 +19,14 @@ from rollbackd.sandbox import (
     release_routes,
 )
 from rollbackd.sandbox.counters import Counters
-from rollbackd.sandbox.deploys import Deploy, Deployer, Order
+from rollbackd.sandbox.deploys import Deploy, Deployer
 from rollbackd.sandbox.edge import ByHost, Edge
 from rollbackd.sandbox.faults import FaultLayer, Faults
 from rollbackd.sandbox.limits import Limits
 from rollbackd.sandbox.listener import Listener
 from rollbackd.sandbox.machines import Machines
 from rollbackd.sandbox.objects import Effect, FlyApp, Machine, Release, TokenKind
+from rollbackd.sandbox.orders import Order
 from rollbackd.sandbox.platform import Platform
 from rollbackd.sandbox.proxy import Proxy, routable
 from rollbackd.sandbox.scrape import keep_scraping
@@ -199,8 +200,8 @@ class Sandbox:
     async def ready(self, seconds: float = READY_SECONDS) -> None:
         """Every machine of the first app serves."""
         async with asyncio.timeout(seconds):
-            while not all(routable(machine) for machine in self.machines):
-                await asyncio.sleep(0.01)  # noqa: ASYNC110  # several machines, one short poll
+            while not all(routable(machine) for machine in self.machines):  # noqa: ASYNC110  # many
+                await asyncio.sleep(0.01)  # several machines, one short poll
 
     def begin_deploy(self, *, app: str | None = None, **order: Any) -> Deploy:
         """`fly deploy` in the background; the release exists when this returns."""

@@ -1,0 +1,195 @@
+import json
+import math
+from dataclasses import replace
+
+from rollbackd.core.model import (
+    GateSays,
+    HoldReason,
+    RollBack,
+    RollbackId,
+    TargetName,
+    TriggerState,
+)
+from rollbackd.core.runbook import Phase, Plan, Step
+from rollbackd.core.snapshot import RollbackView
+from rollbackd.telemetry import shapes
+from rollbackd.telemetry.advice import WOULD_NEED, to_act
+from rollbackd.telemetry.shapes import About
+from tests import support_views as views
+
+ABOUT = About(version="1.2.3", started_at=views.T0)
+
+
+def test_the_status_before_the_first_turn_has_no_targets_yet() -> None:
+    answer = shapes.status(None, ABOUT)
+
+    assert answer["targets"] == []
+    assert answer["control_ok"] is None
+
+
+def test_the_status_says_when_the_configuration_was_refused() -> None:
+    refused = replace(ABOUT, config_error="line 3: unknown key")
+
+    answer = shapes.status(views.snapshot(), refused)
+
+    assert answer["config"] == {
+        "hash": "0123456789abcdef",
+        "ok": False,
+        "error": "line 3: unknown key",
+    }
+
+
+def test_a_target_shows_its_release_its_goal_and_its_decision() -> None:
+    answer = shapes.target(views.target())
+
+    assert (answer["name"], answer["app"], answer["mode"]) == ("shop", "hotdash", "auto")
+    assert answer["release"] == shapes.release(views.target().releases[0])
+    assert isinstance(answer["goal"], dict)
+    assert answer["goal"]["version"] == 41
+    assert isinstance(answer["decision"], dict)
+    assert answer["decision"]["reason"] == "ok"
+    assert answer["rollback"] is None
+
+
+def test_a_roll_back_decision_names_both_releases() -> None:
+    decision = RollBack(
+        target=TargetName("shop"),
+        at=views.T0,
+        trigger=views.TriggerName("errors"),
+        bad=views.release(42),
+        good=views.release(41),
+        plan="app",
+    )
+
+    answer = shapes.decision(decision)
+    by_hand = shapes.decision(replace(decision, trigger=None))
+
+    assert answer is not None
+    assert by_hand is not None
+    assert (answer["kind"], answer["reason"]) == ("roll_back", "auto")
+    assert (answer["from_version"], answer["to_version"]) == (42, 41)
+    assert by_hand["reason"] == "manual"
+
+
+def test_numbers_that_json_cannot_write_become_null() -> None:
+    odd = views.verdict(value=math.nan, threshold=math.inf, since=-math.inf)
+    decision = views.hold(evidence={"odds": math.inf, "list": [math.nan, {"deep": -math.inf}]})
+    view = views.target(verdicts=(odd,), decision=decision)
+
+    answer = shapes.target(view)
+
+    json.dumps(answer, allow_nan=False)
+    assert isinstance(answer["decision"], dict)
+    assert answer["decision"]["evidence"] == {"odds": None, "list": [None, {"deep": None}]}
+
+
+def test_a_running_rollback_is_shown() -> None:
+    running = RollbackView(
+        rollback=RollbackId("r1"), bad_version=42, good_version=41, started_at=views.T0
+    )
+
+    assert shapes.rollback(running) == {
+        "id": "r1",
+        "from_version": 42,
+        "to_version": 41,
+        "started_at": views.T0,
+        "switched_at": None,
+    }
+
+
+def test_a_plan_is_shown_step_by_step_without_its_settings() -> None:
+    step = Step(
+        seq=1,
+        phase=Phase.EXECUTE,
+        kind="update",
+        name="update m1",
+        params={"config": {"env": {"KEY": "opensesame"}}},
+        op_key="r1/1",
+        mutates=True,
+    )
+    frozen = Plan(
+        rollback=RollbackId("r1"),
+        target=TargetName("shop"),
+        name="app",
+        from_version=42,
+        to_version=41,
+        steps=(step,),
+        parallel=1,
+        deadline_at=views.T0,
+        hash="abc",
+        settings={"token": "opensesame"},
+        notes=("keeps 3 machines",),
+    )
+
+    answer = shapes.plan(frozen)
+
+    assert answer["steps"] == [
+        {"seq": 1, "phase": "execute", "kind": "update", "name": "update m1", "mutates": True}
+    ]
+    assert "opensesame" not in json.dumps(answer)
+
+
+def test_a_row_of_the_store_speaks_the_words_of_the_api() -> None:
+    row = shapes.past({"rollback": "r1", "decided_at": 5.0, "why": "errors", "state": "running"})
+
+    assert (row["id"], row["started_at"], row["reason"]) == ("r1", 5.0, "errors")
+    assert shapes.past(row) == row
+    assert row["steps"] == []
+
+
+def test_every_reason_to_hold_says_what_it_would_need() -> None:
+    assert set(WOULD_NEED) == set(HoldReason)
+
+
+def test_without_a_breach_the_triggers_come_first_then_the_gates_in_order() -> None:
+    gates = [
+        GateSays(reason=HoldReason.PAUSED, holds=True, why="by ann until 12:00"),
+        GateSays(reason=HoldReason.LEARNING, holds=False, why="enough history"),
+        GateSays(reason=HoldReason.OBSERVE_MODE, holds=True),
+    ]
+
+    lines = to_act(views.hold(HoldReason.OK), gates)
+
+    assert len(lines) == 3
+    assert lines[0].startswith("errors has to breach, it is ok (2.1 %")
+    assert lines[1].endswith("(by ann until 12:00)")
+    assert lines[2] == WOULD_NEED[HoldReason.OBSERVE_MODE]
+
+
+def test_with_a_breach_only_the_gates_are_left() -> None:
+    breached = (views.verdict(TriggerState.BREACHED),)
+    gates = [GateSays(reason=HoldReason.COOLING_DOWN, holds=True)]
+
+    lines = to_act(views.hold(HoldReason.COOLING_DOWN, verdicts=breached), gates)
+
+    assert lines == [WOULD_NEED[HoldReason.COOLING_DOWN]]
+
+
+def test_a_hold_that_no_gate_names_is_still_explained() -> None:
+    breached = (views.verdict(TriggerState.BREACHED),)
+
+    lines = to_act(views.hold(HoldReason.ASLEEP, verdicts=breached), [])
+
+    assert lines == [WOULD_NEED[HoldReason.ASLEEP]]
+
+
+def test_a_decision_to_roll_back_needs_nothing_more() -> None:
+    decision = RollBack(
+        target=TargetName("shop"),
+        at=views.T0,
+        trigger=views.TriggerName("errors"),
+        bad=views.release(42),
+        good=views.release(41),
+        plan="app",
+    )
+
+    assert to_act(decision, []) == []
+
+
+def test_an_explanation_holds_all_gates_and_the_numbers() -> None:
+    gates = [GateSays(reason=HoldReason.PAUSED, holds=False, why="not paused")]
+
+    answer = shapes.explanation(views.hold(), gates)
+
+    assert answer["gates"] == [{"reason": "paused", "holds": False, "why": "not paused"}]
+    assert answer["triggers"] == [shapes.trigger(views.verdict())]

@@ -13,6 +13,7 @@ from rollbackd.core.decide import decide
 from rollbackd.core.errors import RollbackdError
 from rollbackd.core.facts import (
     Approved,
+    ControlSeen,
     Fact,
     Paused,
     Rejected,
@@ -43,6 +44,7 @@ from rollbackd.core.proof import Proof
 from rollbackd.core.runbook import Journal
 from rollbackd.core.snapshot import Snapshot
 from rollbackd.core.state import TargetState
+from rollbackd.engine.local_time import local_minutes
 from rollbackd.engine.recorder import Recorder
 from rollbackd.engine.runner import Runner
 from rollbackd.telemetry.metrics import Metrics
@@ -182,6 +184,8 @@ class Engine:
             case RollbackEnded(target=target, rollback=rollback):
                 self._asked_by.pop(rollback, None)
                 self._open.discard(target)
+            case ControlSeen(ok=ok):
+                self.control_ok = ok
             case _:
                 pass
         self.states[fact.target].apply(fact)
@@ -189,7 +193,9 @@ class Engine:
     async def _tick(self, now: float) -> None:
         self.turned_at = self.clock.monotonic()
         failing = mass_failing(self.policy.mass, self._onsets(), len(self.states), now)
+        minutes = local_minutes(self._zones(), now)
         for name in list(self.states):
+            self.states[name].local_minutes = minutes
             began = self.clock.monotonic()
             await self._judge(name, now, mass=failing)
             self.metrics.evaluated(name, self.clock.monotonic() - began)
@@ -238,6 +244,10 @@ class Engine:
         outcome = proving.proof.look(verdicts, now)
         if outcome is not None:
             proving.outcome.set_result(outcome)
+
+    def _zones(self) -> set[str]:
+        targets = self.policy.targets.values()
+        return {window.tz for target in targets for window in target.safety.windows}
 
     def _onsets(self) -> list[float]:
         return [

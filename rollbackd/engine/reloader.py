@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from rollbackd.config.load import Loaded, content_hash, load_directory
+from rollbackd.config.settings import Settings
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.ports import Clock
 from rollbackd.telemetry import events
@@ -25,8 +26,7 @@ class Reloader:
 
     clock: Clock
     metrics: Metrics
-    directory: str
-    environ: dict[str, str]
+    settings: Settings
     adopt: Callable[[Loaded], Awaitable[None]]
     hash: str
     error: str = ""
@@ -35,25 +35,28 @@ class Reloader:
         """Poll until cancelled."""
         while True:
             await self.clock.sleep(EVERY_SECONDS)
-            if await asyncio.to_thread(content_hash, self.directory) != self.hash:
+            if await asyncio.to_thread(content_hash, self.settings.config) != self.hash:
                 await self.reload("watch")
 
     async def reload(self, cause: str) -> str:
         """Load now. Returns success, unchanged or failed; a failure is kept in `error`."""
-        seen = await asyncio.to_thread(content_hash, self.directory)
+        seen = await asyncio.to_thread(content_hash, self.settings.config)
         try:
-            loaded = await asyncio.to_thread(load_directory, self.directory, self.environ)
+            loaded = await asyncio.to_thread(
+                load_directory, self.settings.config, settings=self.settings
+            )
+            changed = seen != self.hash or bool(self.error)
+            if changed:
+                await self.adopt(loaded)
         except ConfigError as error:
             self.hash = seen  # do not complain again about the same content
             self.error = error.message
             log.error(events.CONFIG_REFUSED, cause=cause, error=error.message, hint=error.hint)
             self.metrics.reloaded("failed", cause)
             return "failed"
-        changed = seen != self.hash or bool(self.error)
-        self.hash, self.error = seen, ""
         if changed:
-            await self.adopt(loaded)
             log.info(events.CONFIG_RELOADED, cause=cause, hash=loaded.policy.hash)
+        self.hash, self.error = seen, ""
         result = "success" if changed else "unchanged"
-        self.metrics.reloaded(result, cause)
+        self.metrics.reloaded(result, cause, self.clock.now())
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -39,13 +40,14 @@ class Watcher:
         self._every_seconds = every_seconds
         self._rounds: dict[TargetName, _Round] = {}
 
-    async def run(self, target: TargetName) -> None:
-        """Look at one target again and again until cancelled."""
+    async def run(self) -> None:
+        """Look at every target again and again until cancelled; a slow one delays no other."""
+        under_way: dict[TargetName, asyncio.Task[None]] = {}
         while True:
-            began = self._clock.monotonic()
-            await self.look(target)
-            spent = self._clock.monotonic() - began
-            await self._clock.sleep(max(0.2, self._every_seconds - spent))
+            for target in self.platforms:
+                if target not in under_way or under_way[target].done():
+                    under_way[target] = asyncio.create_task(self.look(target))
+            await self._clock.sleep(self._every_seconds)
 
     async def look(self, target: TargetName) -> None:
         """One round. A platform that cannot be read publishes nothing: `blind` comes of that."""

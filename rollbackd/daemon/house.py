@@ -1,0 +1,219 @@
+"""Wires everything together and keeps it so across reloads. The only file that knows everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from rollbackd.config.load import Loaded, content_hash
+from rollbackd.config.settings import Settings
+from rollbackd.core.facts import Fact, Tick
+from rollbackd.core.model import TargetName
+from rollbackd.core.policy import Policy
+from rollbackd.core.ports import Clock, Executor, TokenReport
+from rollbackd.daemon import tokens
+from rollbackd.daemon.hearing import Hearing
+from rollbackd.daemon.parts import Maker
+from rollbackd.daemon.vitals import DaemonVitals
+from rollbackd.engine.desk import Desk
+from rollbackd.engine.engine import Engine
+from rollbackd.engine.look import Looker
+from rollbackd.engine.looplag import LoopLag
+from rollbackd.engine.poller import Poller
+from rollbackd.engine.recorder import Recorder
+from rollbackd.engine.reloader import Reloader
+from rollbackd.engine.runner import Runner
+from rollbackd.engine.stop import StopSwitch
+from rollbackd.engine.watcher import Watcher
+from rollbackd.stores.sqlite import SqliteStore
+from rollbackd.telemetry.metrics import Metrics
+from rollbackd.web.auth import Tokens
+from rollbackd.web.private import private_app
+from rollbackd.web.public import metrics_app
+from rollbackd.web.server import Listener
+
+log = structlog.get_logger()
+
+SOCKET = "rollbackd.sock"
+TOKENS_EVERY_SECONDS = 3600.0
+TOKENS_SOON_SECONDS = 10.0  # after a platform that did not answer
+
+
+class House:
+    """The daemon's rooms: `open`, run `tasks`, `drain`, `close`."""
+
+    def __init__(
+        self, *, settings: Settings, clock: Clock, metrics: Metrics, loaded: Loaded
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._own_app = os.environ.get("FLY_APP_NAME") or None
+        inbox: asyncio.Queue[Fact] = asyncio.Queue()
+        hearing = Hearing(metrics)
+        self._store = SqliteStore(settings.state, clock)
+        self._stop = StopSwitch(settings.state)
+        self._maker = Maker(
+            settings=settings,
+            own_app=self._own_app,
+            clock=clock,
+            store=self._store,
+            meter=hearing,
+            permit=self._stop.check,
+        )
+        self._reports: dict[TargetName, TokenReport] = {}
+        self._parts = self._maker.make(loaded)
+        tokens.refuse_own_app(self._parts.platforms, self._own_app)
+        self._recorder = Recorder(self._store)
+        self._lag = LoopLag(clock, metrics)
+        runner = Runner(
+            clock=clock,
+            store=self._store,
+            executor_for=self._executor_for,
+            publish=inbox.put_nowait,
+            prove=self._prove,
+            stop=self._stop,
+            events=hearing.tell,
+        )
+        self._engine = Engine(
+            clock=clock,
+            store=self._store,
+            runner=runner,
+            recorder=self._recorder,
+            metrics=metrics,
+            policy=self._capped(loaded.policy),
+            inbox=inbox,
+        )
+        self._poller = Poller(
+            clock=clock,
+            looker=Looker(clock, self._lag, metrics),
+            metrics=metrics,
+            publish=inbox.put_nowait,
+        )
+        self._watcher = Watcher(
+            clock=clock, platforms=self._parts.platforms, publish=inbox.put_nowait
+        )
+        self._reloader = Reloader(
+            clock=clock,
+            metrics=metrics,
+            settings=settings,
+            adopt=self._adopt,
+            hash=content_hash(settings.config),
+        )
+        self._desk = Desk(
+            clock=clock,
+            engine=self._engine,
+            store=self._store,
+            reloader=self._reloader,
+            apps=self._app_of,
+            started_at=clock.now(),
+        )
+        self._listeners = self._make_listeners()
+        self._soon: set[asyncio.Task[str]] = set()
+
+    @property
+    def addresses(self) -> list[str]:
+        return [listener.address for listener in self._listeners]
+
+    async def open(self) -> None:
+        """Take the state directory, remember, listen. Nothing is looked at before this."""
+        await self._store.open()
+        await self._engine.remember()
+        self._metrics.adopt(self._engine.policy)
+        self._metrics.show(self._engine.snapshot)
+        self._metrics.reloaded("success", "start", self._clock.now())
+        for listener in self._listeners:
+            await listener.start()
+        self._poller.start()
+        self._poller.adopt(self._parts.watched)
+
+    def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What runs side by side until the end, by name."""
+        return {
+            "engine": self._engine.run(),
+            "recorder": self._recorder.run(),
+            "loop lag": self._lag.run(),
+            "ticks": self._tick(),
+            "watcher": self._watcher.run(),
+            "reloader": self._reloader.run(),
+            "tokens": self._look_at_tokens(),
+        }
+
+    async def drain(self) -> None:
+        """No new looks, the call in hand ends, what is queued is written."""
+        await self._poller.stop()
+        await self._engine.runner.drain()
+        await self._recorder.flush()
+
+    async def close(self) -> None:
+        for listener in self._listeners:
+            await listener.stop()
+        await self._parts.close()
+        await self._maker.close()
+        await self._store.close()
+
+    def reload_soon(self, cause: str) -> None:
+        task = asyncio.create_task(self._reloader.reload(cause))
+        self._soon.add(task)
+        task.add_done_callback(self._soon.discard)
+
+    async def _adopt(self, loaded: Loaded) -> None:
+        # The new parts are made first: whatever fails leaves the old ones at work.
+        parts = self._maker.make(loaded)
+        tokens.refuse_own_app(parts.platforms, self._own_app)
+        old, self._parts = self._parts, parts
+        self._watcher.platforms = parts.platforms
+        self._engine.adopt(self._capped(loaded.policy))
+        self._metrics.adopt(self._engine.policy)
+        self._poller.adopt(parts.watched)
+        await old.close()
+
+    async def _tick(self) -> None:
+        while True:
+            self._engine.publish(Tick(at=self._clock.now()))
+            await self._clock.sleep(self._engine.policy.tick_seconds)
+
+    async def _look_at_tokens(self) -> None:
+        while True:
+            found = await tokens.reports(self._parts.platforms)
+            tokens.tell({n: r for n, r in found.items() if self._reports.get(n) != r})
+            self._reports |= found
+            policy = self._capped(self._parts.loaded.policy)
+            if policy != self._engine.policy:
+                self._engine.adopt(policy)
+            known = self._parts.platforms.keys() <= self._reports.keys()
+            await self._clock.sleep(TOKENS_EVERY_SECONDS if known else TOKENS_SOON_SECONDS)
+
+    def _capped(self, policy: Policy) -> Policy:
+        return tokens.capped(policy, self._parts.platforms.keys(), self._reports)
+
+    def _executor_for(self, target: TargetName) -> Executor:
+        return self._parts.executors[target]
+
+    def _app_of(self, target: TargetName) -> str:
+        platform = self._parts.platforms.get(target)
+        return platform.app if platform else ""
+
+    async def _prove(self, target: TargetName, rollback: Any) -> Any:
+        return await self._engine.prove(target, rollback)
+
+    def _make_listeners(self) -> list[Listener]:
+        settings = self._settings
+        given = Tokens(
+            ro=settings.token_ro.get_secret_value() if settings.token_ro else "",
+            rw=settings.token_rw.get_secret_value() if settings.token_rw else "",
+        )
+        count = self._metrics.http_request
+        vitals = DaemonVitals(self._clock, self._engine, lambda: self._reloader.error)
+        return [
+            Listener(metrics_app(self._metrics, vitals, count=count), settings.metrics_listen),
+            Listener(private_app(self._desk, tokens=given, count=count), settings.listen),
+            Listener(
+                private_app(self._desk, tokens=Tokens(), count=count, trusted=True),
+                settings.state / SOCKET,
+            ),
+        ]

@@ -63,7 +63,7 @@ class Holder:
 def test_a_planted_secret_leaves_by_no_door(secret: str, form: str) -> None:
     with logged(form=form) as out:
         log = structlog.get_logger()
-        log.info("the event itself " + secret)
+        log.info(f"the event itself {secret}")  # noqa: G004 -- the mistake to guard against
         log.info(events.API_RETRIED, url=f"https://x.example/?q={secret}", detail=secret)
         log.info(events.API_RETRIED, **{f"key {secret}": 1})
         log.info(events.API_RETRIED, nested={"a": [{"b": (secret,)}], "c": {secret}})

@@ -41,7 +41,9 @@ def decision(
     )
 
 
-def step(rollback: str, seq: int, phase: Phase, kind: str, *, mutates: bool = True) -> Step:
+def step(
+    rollback: str, seq: int, phase: Phase, kind: str, *, mutates: bool = True, alone: bool = True
+) -> Step:
     return Step(
         seq=seq,
         phase=phase,

@@ -24,7 +24,7 @@ def load(
 def _entry(row: sqlite3.Row, journal: Journal) -> JsonObject:
     decision = codec.rollback_from(row["decision"])
     return {
-        "rollback": row["id"],
+        "id": row["id"],
         "target": row["target"],
         "state": row["state"],
         "outcome": row["outcome"],

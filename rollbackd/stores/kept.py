@@ -65,11 +65,11 @@ def _keep_once(
         "SELECT id, kind, body FROM fact WHERE rollback = ? AND kind = ? ORDER BY id DESC LIMIT 1",
         (fact.rollback, codec.fact_kind(fact)),
     ).fetchone()
-    if last is not None and _same(codec.fact_from(last["kind"], last["body"]), fact):
+    if last is None or not _same(codec.fact_from(last["kind"], last["body"]), fact):
+        _insert(connection, fact, rollback=fact.rollback)
+    elif isinstance(fact, RollbackEnded):
         # The later telling may know more (when it was proved); its place in the order stays.
         connection.execute("UPDATE fact SET body = ? WHERE id = ?", (codec.text(fact), last["id"]))
-        return
-    _insert(connection, fact, rollback=fact.rollback)
 
 
 def _same(known: TargetFact, fact: TargetFact) -> bool:

@@ -1,0 +1,84 @@
+"""How a rollback whose steps are all finished ended, read from its rows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rollbackd.core.model import RollbackOutcome
+from rollbackd.core.runbook import Phase, RollbackState, StepRow, StepState
+
+_JUDGES: Final = frozenset({Phase.VERIFY, Phase.TEST, Phase.MONITOR, Phase.RESTORE_TRAFFIC})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    state: RollbackState
+    outcome: RollbackOutcome
+    detail: str
+    proved_at: float | None = None
+
+
+def ending(rows: Sequence[StepRow]) -> Ending:
+    """Not recovered where a look after the switch failed; else what the proof said."""
+    findings = [
+        f"{row.step.name} failed: {row.result.get('why', row.result.get('detail', ''))}"
+        for row in rows
+        if row.step.phase in _JUDGES and row.result.get("passed") is False
+    ]
+    details = findings + _unreached(rows)
+    proof = next((r for r in rows if r.step.kind == "prove" and "outcome" in r.result), None)
+    outcome = RollbackOutcome.RECOVERED_UNPROVEN
+    if proof is not None:
+        outcome = RollbackOutcome(str(proof.result["outcome"]))
+    if findings:
+        outcome = RollbackOutcome.NOT_RECOVERED
+    helped = outcome in {RollbackOutcome.RECOVERED, RollbackOutcome.RECOVERED_UNPROVEN}
+    return Ending(
+        state=RollbackState.SUCCEEDED if helped else RollbackState.FAILED,
+        outcome=outcome,
+        detail="; ".join(details),
+        proved_at=proof.finished_at if proof and outcome is RollbackOutcome.RECOVERED else None,
+    )
+
+
+def nothing_reached(rows: Sequence[StepRow]) -> bool:
+    """Of the objects of some kind, not one could be reached: nothing was rolled back at all."""
+    for kind in {row.step.kind for row in rows if _lost(row)}:
+        if all(_lost(row) for row in rows if row.step.kind == kind and _executes(row)):
+            return True
+    return False
+
+
+def switched_at(rows: Sequence[StepRow]) -> float | None:
+    """When the last step of the execute phase was done; None while one is open."""
+    executed = [row for row in rows if row.step.phase is Phase.EXECUTE]
+    if not executed or any(
+        row.state not in {StepState.DONE, StepState.SKIPPED} for row in executed
+    ):
+        return None
+    return max(row.finished_at or 0.0 for row in executed)
+
+
+def release_version(rows: Sequence[StepRow]) -> int | None:
+    """Our own release record's version: the one result that has a version that is a number."""
+    for row in rows:
+        for name in ("release_version", "version"):
+            version = row.result.get(name)
+            if isinstance(version, int) and not isinstance(version, bool):
+                return version
+    return None
+
+
+def _unreached(rows: Sequence[StepRow]) -> list[str]:
+    names = [row.step.name for row in rows if _lost(row)]
+    return [f"partial: not reached: {', '.join(names)}"] if names else []
+
+
+def _executes(row: StepRow) -> bool:
+    return row.step.phase is Phase.EXECUTE and row.step.mutates
+
+
+def _lost(row: StepRow) -> bool:
+    return _executes(row) and "unreachable" in row.result

@@ -1,0 +1,274 @@
+"""Walks a plan with its journal: every step on disk before it touches the world. Plans nothing,
+judges nothing.
+
+A fresh rollback and one that a crash cut short come through the same door. Phases never overlap;
+within one, neighbouring steps of one kind (and one `wave`) run side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from rollbackd.core.errors import Fenced, Rejected, RollbackdError, Stopped, Superseded
+from rollbackd.core.facts import RollbackEnded, RollbackStarted, RollbackSwitched, TargetFact
+from rollbackd.core.model import RollBack, RollbackId, RollbackOutcome, TargetName
+from rollbackd.core.ports import Clock, Executor, Store
+from rollbackd.core.runbook import Journal, Plan, RollbackState
+from rollbackd.engine import going_on
+from rollbackd.engine.ending import ending, nothing_reached, release_version, switched_at
+from rollbackd.engine.group import next_group, take_group
+from rollbackd.engine.pauses import Pauses
+from rollbackd.engine.steps import StandStill, StepTaker
+from rollbackd.engine.stop import StopSwitch
+from rollbackd.engine.walk import Tell, Walk, persistently
+from rollbackd.telemetry import events
+
+DRAIN_SECONDS: Final = 10.0
+STOP_POLL_SECONDS: Final = 1.0
+
+
+@dataclass(kw_only=True)
+class Runner:
+    clock: Clock
+    store: Store
+    executor_for: Callable[[TargetName], Executor]
+    publish: Callable[[TargetFact], None]
+    prove: Callable[[TargetName, RollbackId], Awaitable[RollbackOutcome]]
+    stop: StopSwitch
+    events: Tell
+    _pauses: Pauses = field(init=False)
+    _taker: StepTaker = field(init=False)
+    _begun: set[RollbackId] = field(default_factory=set)  # by this process: no claim needed
+    _walking: dict[RollbackId, asyncio.Task[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._pauses = Pauses(self.clock, self.stop)
+        self._taker = StepTaker(
+            clock=self.clock, stop=self.stop, pauses=self._pauses, prove=self._prove
+        )
+
+    async def dry_run(self, decision: RollBack) -> Plan:
+        """What would be done. Touches nothing, writes nothing."""
+        return await self.executor_for(decision.target).plan(decision)
+
+    async def begin(self, decision: RollBack) -> Journal:
+        """Plan it and open its journal; on disk when this returns. What it cannot begin it tells
+        as an end before any effect, and raises.
+        """
+        try:
+            self.stop.check(f"rollback of {decision.target}")
+            plan = await self.executor_for(decision.target).plan(decision)
+            journal = await self.store.begin(decision, plan)
+        except RollbackdError as error:
+            self._refused(decision, error)
+            raise
+        self._begun.add(plan.rollback)
+        self.publish(
+            RollbackStarted(
+                target=plan.target,
+                at=journal.created_at,
+                rollback=plan.rollback,
+                bad=decision.bad,
+                good=decision.good,
+                automatic=decision.automatic,
+                trigger=decision.trigger,
+            )
+        )
+        return journal
+
+    async def carry_out(self, journal: Journal, *, released_by: str = "") -> RollbackOutcome:
+        """Take every step that is open and tell how it ended.
+
+        HOLDING without an end being told: a person has it, another daemon has it, or this process
+        is on its way out. A journal this process did not begin is claimed first. `released_by`:
+        the person who lets a rollback that holds go on.
+        """
+        rollback = journal.plan.rollback
+        task = asyncio.current_task()
+        assert task is not None, "called from a task"
+        if rollback in self._walking:
+            raise Rejected(f"{rollback} is being carried out already")
+        self._walking[rollback] = task
+        try:
+            return await self._carry_out(journal, released_by)
+        finally:
+            del self._walking[rollback]
+
+    async def abort(self, rollback: RollbackId, *, by: str, reason: str) -> None:
+        """A person ends a rollback that stands still; what it holds is let go first."""
+        if rollback in self._walking:
+            raise Rejected(f"{rollback} is under way", hint="touch STOP in the state directory")
+        walk = self._walk(await self.store.claim(rollback), resumed=True)
+        await going_on.let_go(walk)
+        detail = f"aborted by {by}: {reason}"
+        await self._end(walk, RollbackState.CANCELLED, RollbackOutcome.CANCELLED, detail)
+
+    async def drain(self) -> None:
+        """Let the call in hand end, then leave. Leases and journal stay for the successor."""
+        self.stop.drain()
+        self._pauses.interrupt()
+        tasks = set(self._walking.values())
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1.0)
+
+    async def _carry_out(self, journal: Journal, released_by: str) -> RollbackOutcome:
+        try:
+            walk = await self._take_over(journal, released_by)
+            if walk is None:
+                return RollbackOutcome.HOLDING
+            while True:
+                try:
+                    return await self._try(walk)
+                except Stopped as stopped:
+                    if self.stop.draining:
+                        raise
+                    await self._stand_still(walk, stopped)
+        except (Fenced, Rejected) as error:
+            self._tell(journal, events.ROLLBACK_FENCED, error=error.message)
+        except Stopped:
+            self._tell(journal, events.ROLLBACK_HANDED_OVER)
+        return RollbackOutcome.HOLDING
+
+    async def _take_over(self, journal: Journal, released_by: str) -> Walk | None:
+        rollback = journal.plan.rollback
+        if rollback in self._begun:
+            self._begun.discard(rollback)
+            return self._walk(journal, resumed=False)
+        if going_on.waits_for_a_person(journal) and not released_by:
+            self._tell(journal, events.ROLLBACK_HELD, detail=journal.reason)
+            return None
+        claimed = await persistently(
+            partial(self.store.claim, rollback), self._pauses, partial(self._tell, journal)
+        )
+        walk = self._walk(claimed, resumed=True)
+        if released_by:
+            await walk.turn(RollbackState.RUNNING, f"{released_by} let it go on")
+        walk.tell(events.ROLLBACK_RESUMED, resumes=walk.journal.resumes)
+        return walk
+
+    def _tell(self, journal: Journal, event: str, **words: object) -> None:
+        plan = journal.plan
+        self.events(event, {"rollback": plan.rollback, "target": plan.target, **words})
+
+    async def _try(self, walk: Walk) -> RollbackOutcome:
+        try:
+            if walk.resumed:
+                await going_on.check(walk)
+            await walk.turn(RollbackState.RUNNING)
+            await self._take_phases(walk)
+        except (Stopped, Fenced):
+            raise
+        except Superseded as error:
+            await going_on.let_go(walk)
+            return await self._end(
+                walk, RollbackState.SUPERSEDED, RollbackOutcome.SUPERSEDED, error.message
+            )
+        except RollbackdError as error:
+            return await self._give_up(walk, error)
+        found = ending(walk.rows)
+        return await self._end(walk, found.state, found.outcome, found.detail, found.proved_at)
+
+    async def _take_phases(self, walk: Walk) -> None:
+        while True:
+            self._tell_switched(walk)
+            now = walk.progress()
+            if now.phase is None:
+                return
+            going_on.check_deadline(walk)
+            await going_on.check_still_applies(walk, now)
+            await take_group(walk, self._taker, next_group(now))
+
+    async def _give_up(self, walk: Walk, error: RollbackdError) -> RollbackOutcome:
+        """Hold for a person; or, where nothing was touched, fail so that it may be tried again."""
+        untouched = not walk.progress().applied_any and not isinstance(error, StandStill)
+        await going_on.let_go(walk)
+        detail = f"{error.message} ({error.hint})" if error.hint else error.message
+        if untouched:
+            return await self._end(
+                walk, RollbackState.FAILED, RollbackOutcome.FAILED_BEFORE_EFFECT, detail
+            )
+        return await self._end(walk, RollbackState.HOLDING, RollbackOutcome.HOLDING, detail)
+
+    async def _stand_still(self, walk: Walk, stopped: Stopped) -> None:
+        """A person said stop: nothing is sent until the file is gone, then it is checked anew."""
+        walk.tell(events.ROLLBACK_STOPPED, error=stopped.message, hint=stopped.hint)
+        await walk.turn(RollbackState.HOLDING, going_on.STOPPED_MARK + stopped.message)
+        while self.stop.stopped:
+            await self._pauses.sleep(STOP_POLL_SECONDS)
+        walk.resumed = True
+        walk.tell(events.ROLLBACK_WENT_ON)
+
+    def _tell_switched(self, walk: Walk) -> None:
+        """Once a process: the store keeps it once, and a successor cannot know it was told."""
+        at = switched_at(walk.rows)
+        if at is None or walk.switched:
+            return
+        if nothing_reached(walk.rows):
+            raise StandStill("not one machine could be reached", hint="is the platform well?")
+        walk.switched = True
+        version = release_version(walk.rows)
+        walk.tell(events.TRAFFIC_SWITCHED, version=version)
+        plan = walk.plan
+        self.publish(
+            RollbackSwitched(target=plan.target, at=at, rollback=plan.rollback, version=version)
+        )
+
+    async def _end(
+        self,
+        walk: Walk,
+        state: RollbackState,
+        outcome: RollbackOutcome,
+        detail: str,
+        proved_at: float | None = None,
+    ) -> RollbackOutcome:
+        await walk.finish(state, outcome, detail)
+        name = events.ROLLBACK_HELD if outcome is RollbackOutcome.HOLDING else events.ROLLBACK_ENDED
+        seconds = self.clock.now() - walk.journal.created_at
+        walk.tell(name, outcome=outcome.value, detail=detail, seconds=seconds)
+        self.publish(
+            RollbackEnded(
+                target=walk.plan.target,
+                at=self.clock.now(),
+                rollback=walk.plan.rollback,
+                outcome=outcome,
+                detail=detail,
+                proved_at=proved_at,
+            )
+        )
+        return outcome
+
+    def _refused(self, decision: RollBack, error: RollbackdError) -> None:
+        words = {"rollback": decision.id, "target": decision.target}
+        self.events(events.ROLLBACK_REFUSED, {**words, "error": error.message, "hint": error.hint})
+        self.publish(
+            RollbackEnded(
+                target=decision.target,
+                at=self.clock.now(),
+                rollback=decision.id,
+                outcome=RollbackOutcome.FAILED_BEFORE_EFFECT,
+                detail=error.message,
+            )
+        )
+
+    async def _prove(self, target: TargetName, rollback: RollbackId) -> RollbackOutcome:
+        return await self.prove(target, rollback)  # read late: the engine is made after the runner
+
+    def _walk(self, journal: Journal, *, resumed: bool) -> Walk:
+        return Walk(
+            journal=journal,
+            executor=self.executor_for(journal.plan.target),
+            store=self.store,
+            clock=self.clock,
+            pauses=self._pauses,
+            tell_all=self.events,
+            resumed=resumed,
+        )

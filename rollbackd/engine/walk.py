@@ -1,0 +1,151 @@
+"""One rollback under way: its journal as it stands on disk, and the way to write it on.
+
+What it says of a step is true on disk first; nothing is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeAlias, TypeVar
+
+from rollbackd.core.errors import TemporaryError
+from rollbackd.core.model import JsonObject, RollbackOutcome
+from rollbackd.core.ports import Clock, Executor, Store
+from rollbackd.core.runbook import (
+    Journal,
+    Plan,
+    Progress,
+    RollbackState,
+    Step,
+    StepRow,
+    StepState,
+    progress,
+)
+from rollbackd.engine.pauses import Pauses
+from rollbackd.telemetry import events
+
+T = TypeVar("T")
+Tell: TypeAlias = Callable[[str, dict[str, Any]], None]
+
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+@dataclass(kw_only=True)
+class Walk:
+    journal: Journal
+    executor: Executor
+    store: Store
+    clock: Clock
+    pauses: Pauses
+    tell_all: Tell
+    resumed: bool
+    switched: bool = False  # told in this process
+    late: bool = False
+    _rows: dict[int, StepRow] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._rows = {row.step.seq: row for row in self.journal.rows}
+
+    @property
+    def plan(self) -> Plan:
+        return self.journal.plan
+
+    @property
+    def rows(self) -> tuple[StepRow, ...]:
+        return tuple(self._rows.values())
+
+    @property
+    def results(self) -> Mapping[int, JsonObject]:
+        return {
+            seq: dict(row.result)
+            for seq, row in self._rows.items()
+            if row.state in {StepState.DONE, StepState.SKIPPED}
+        }
+
+    @property
+    def moved_at(self) -> float:
+        """When this rollback last did anything."""
+        times = [self.journal.created_at]
+        for row in self.rows:
+            times += [at for at in (row.started_at, row.finished_at) if at is not None]
+        return max(times)
+
+    def row(self, step: Step) -> StepRow:
+        return self._rows[step.seq]
+
+    def progress(self) -> Progress:
+        return progress(self.rows)
+
+    def tell(self, event: str, **words: object) -> None:
+        self.tell_all(event, {"rollback": self.plan.rollback, "target": self.plan.target, **words})
+
+    async def note(
+        self,
+        step: Step,
+        state: StepState,
+        *,
+        result: Mapping[str, Any] | None = None,
+        error: str = "",
+    ) -> None:
+        """Write a step's transition; on disk when this returns."""
+        body = None if result is None else dict(result)
+        await self._persist(
+            lambda: self.store.note(
+                self.plan.rollback,
+                step.seq,
+                state,
+                fence=self.journal.fence,
+                result=body,
+                error=error,
+            )
+        )
+        row = self._rows[step.seq]
+        now = self.clock.now()
+        started = state is StepState.STARTED
+        self._rows[step.seq] = replace(
+            row,
+            state=state,
+            attempts=row.attempts + started,
+            result=row.result if body is None else body,
+            error=error,
+            started_at=now if started else row.started_at,
+            finished_at=None if started else now,
+        )
+
+    async def turn(self, state: RollbackState, reason: str = "") -> None:
+        await self._persist(
+            lambda: self.store.turn(
+                self.plan.rollback, state, fence=self.journal.fence, reason=reason
+            )
+        )
+        self.journal = replace(self.journal, state=state, reason=reason)
+
+    async def finish(self, state: RollbackState, outcome: RollbackOutcome, detail: str) -> None:
+        await self._persist(
+            lambda: self.store.finish(
+                self.plan.rollback, state, outcome, fence=self.journal.fence, detail=detail
+            )
+        )
+        self.journal = replace(self.journal, state=state, reason=detail)
+
+    async def _persist(self, write: Callable[[], Awaitable[None]]) -> None:
+        await persistently(write, self.pauses, self.tell)
+
+
+async def persistently(
+    write: Callable[[], Awaitable[T]], pauses: Pauses, tell: Callable[..., None]
+) -> T:
+    """Wait for the disk however long it takes: without the line nothing may be done."""
+    pause = _FIRST_PAUSE_SECONDS
+    told = False
+    while True:
+        try:
+            return await write()
+        except TemporaryError as error:
+            if not told:
+                tell(events.STORE_FAILED, error=error.message, hint=error.hint)
+                told = True
+        await pauses.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

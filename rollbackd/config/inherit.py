@@ -13,7 +13,7 @@ _TIMING = frozenset({"interval", "timeout"})
 
 
 def inherit(targets: dict[str, Entry], findings: Findings) -> dict[str, Table]:
-    """Every target that is a mapping, with what it is like merged in and `like` gone."""
+    """Every target that could be resolved, with what it is like merged in and `like` gone."""
     made: dict[str, Table] = {}
     for name in targets:
         table = _resolve(name, targets, findings, ())
@@ -31,7 +31,6 @@ def _resolve(
     like = node.entries.get(LIKE)
     if like is None:
         return node
-    own = node.without(LIKE)
     base = like.node.value if isinstance(like.node, Leaf) else None
     if not isinstance(base, str):
         findings.error(like.node.mark, "like takes the name of another target")
@@ -46,8 +45,8 @@ def _resolve(
         findings.error(like.node.mark, f"unknown target {base!r}", _known(targets, name))
     else:
         above = _resolve(base, targets, findings, (*asked, name))
-        return own if above is None else merge(above, own)
-    return own
+        return None if above is None else merge(above, node.without(LIKE))
+    return None
 
 
 def merge(base: Table, over: Table, *, at: tuple[str, ...] = ()) -> Table:

@@ -109,7 +109,7 @@ class _Parser:
             return self._alias(str(event.anchor), mark)
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
         if event.tag is not None:
-            self.findings.error(mark, f"tags are not allowed: {event.tag}", "remove it")
+            self.findings.broken_scalar(mark, f"tags are not allowed: {event.tag}", "remove it")
         if event.anchor is not None:
             self.anchors[event.anchor] = None
         node = self._value(event, mark, depth)

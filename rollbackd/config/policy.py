@@ -69,8 +69,9 @@ def _targets(
     made: dict[TargetName, Compiled] = {}
     for name, entry in node.entries.items():
         check_name(name, entry, findings)
-        if name not in tables:
+        if not isinstance(entry.node, Table):
             fit(_TARGET, entry.node, findings)
+        if name not in tables:
             continue
         table = Interpolation(environ=environ, findings=findings, fields=tables[name]).table(
             tables[name]

@@ -52,7 +52,9 @@ def compile_probe(
     inner = node.get(kind)
     assert inner is not None
     plugin = plugins[kind]
-    config: Any = fit(TypeAdapter(plugin.Config), inner, scope.findings)
+    config: Any = fit(
+        TypeAdapter(plugin.Config), inner, scope.findings, key=scope.into(kind).key_mark()
+    )
     if config is None or timing is None:
         return None
     times = _times(timing, plugin.defaults(), scope)

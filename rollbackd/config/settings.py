@@ -162,7 +162,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def _message(detail: ErrorDetails) -> str:
-    text = detail["msg"]
+    text = detail["msg"].replace("Input should be", "expected")
     return f"{variable(str(detail['loc'][0]))}: {text[:1].lower()}{text[1:]}"
 
 

@@ -27,21 +27,24 @@ _WORDS = {
 }
 
 
-def fit(adapter: TypeAdapter[T], node: Node, findings: Findings) -> T | None:
-    """The value, or None when the findings say what is wrong with it."""
+def fit(
+    adapter: TypeAdapter[T], node: Node, findings: Findings, *, key: Mark | None = None
+) -> T | None:
+    """The value, or None when the findings say what is wrong with it. `key`: the node's own."""
     try:
         return adapter.validate_python(plain(node))
     except ValidationError as error:
         for detail in error.errors(include_url=False):
-            _report(adapter, node, detail, findings)
+            _report(adapter, Place(node=node, key=key), detail, findings)
         return None
 
 
 def _report(
-    adapter: TypeAdapter[Any], root: Node, detail: ErrorDetails, findings: Findings
+    adapter: TypeAdapter[Any], root: Place, detail: ErrorDetails, findings: Findings
 ) -> None:
     loc = detail["loc"]
-    place = reach(root, loc)
+    place = reach(root.node, loc)
+    place = place if place.path else root
     context = detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
@@ -71,6 +74,7 @@ def _where(place: Place, kind: str) -> Mark:
 def _sentence(message: str) -> str:
     text = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
     text = text.replace("Input should be", "expected")
+    text = text.replace("expected True", "expected true")
     return text[:1].lower() + text[1:]
 
 

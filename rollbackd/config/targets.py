@@ -71,7 +71,7 @@ class Compiled:
 def compile_target(name: str, table: Table, around: Around, scope: Scope) -> Compiled | None:
     """The target, or None when it cannot be made. `scope` stands at its key."""
     written = frozenset(table.entries)
-    spec = fit(_TARGET, table, scope.findings)
+    spec = fit(_TARGET, table, scope.findings, key=scope.key_mark())
     settings = _settings(spec, around.settings) if spec else None
     if settings and settings.fly is None and settings.url is None:
         scope.key_error("a target needs fly: {app: …} or url", "fly is needed to roll back")
@@ -158,7 +158,7 @@ def _plans(table: Table, around: Around, scope: Scope) -> dict[str, PlanPolicy]:
     """A plan that was refused still counts as known: one error a mistake."""
     plans = {DEFAULT_PLAN: plan(DEFAULT_PLAN, PlanSpec(steps=("app",)))}
     for name, entry in _named(table, "plans", scope).items():
-        spec = fit(_PLAN, entry.node, scope.findings)
+        spec = fit(_PLAN, entry.node, scope.findings, key=entry.mark)
         if spec is None:
             plans[name] = plans[DEFAULT_PLAN]
             continue

@@ -67,7 +67,7 @@ def _trigger(name: str, node: Node, known: Known, scope: Scope) -> Trigger | Non
         return None
     if _later(node, scope) or not _one_kind(node, scope):
         return None
-    spec = fit(_TRIGGER, node, scope.findings)
+    spec = fit(_TRIGGER, node, scope.findings, key=scope.key_mark())
     if spec is None:
         return None
     rule = _rule(spec, known, scope)

@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError
 LONGEST_SECONDS = 3660 * 86_400.0  # ten years: beyond it a slip of the pen, not a wish
 
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1))
-_NUMBER = r"[0-9]{1,10}(?:\.[0-9]{1,6})?"
+_NUMBER = r"[0-9]{1,13}(?:\.[0-9]{1,6})?"
 _DURATION = re.compile("".join(f"(?:({_NUMBER}){unit})?" for unit, _ in _UNITS))
 _DURATION_PATTERN = "^" + "".join(f"({_NUMBER}{unit})?" for unit, _ in _UNITS) + "$"
 _RATIO = re.compile(rf"({_NUMBER})\s?%")

@@ -6,6 +6,7 @@ Decides nothing and retries nothing: an order that got no answer may have been c
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -88,6 +89,8 @@ class Daemon(AbstractContextManager["Daemon"]):
     ) -> JsonObject:
         import httpx  # noqa: PLC0415 -- imported already, by __init__
 
+        if not self._url:
+            self._knock()
         try:
             answer = self._client.request(method, path, params=params, json=body)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -104,6 +107,18 @@ class Daemon(AbstractContextManager["Daemon"]):
         if answer.is_success:
             return parsed
         raise _refusal(answer.status_code, parsed)
+
+    def _knock(self) -> None:
+        """See that somebody listens. A failed connect inside the library leaks its socket."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
+            knock.settimeout(_CONNECT_SECONDS)
+            try:
+                knock.connect(str(self._socket))
+            except PermissionError as error:
+                message = f"{self._socket} belongs to another user"
+                raise UsageError(message, hint="run it as the user of the daemon") from error
+            except OSError as error:
+                raise self._gone() from error
 
     def _gone(self) -> RollbackdError:
         if self._url:

@@ -26,7 +26,7 @@ def releases(target: Target = None, *, json: AsJson = False) -> None:
         )
         for each in objects(answer.get("releases"))
     ]
-    show.table(("", "release", "standing", "status", "made", "by", "image"), rows)
+    show.table(("", "release", "standing", "status", "made", "by", "image"), rows, cut="image")
 
 
 def _ask(target: str | None) -> JsonObject:
@@ -46,6 +46,7 @@ def _mark(release: JsonObject) -> str:
 
 
 def _short(image: str) -> str:
-    """The repository's last part and tag; a digest is cut to what tells two apart."""
+    """The tag, else enough of the digest to tell two apart. --json has all of it."""
     name, _, digest = image.rpartition("/")[2].partition("@")
-    return f"{name}@{digest.removeprefix('sha256:')[:12]}" if digest else name
+    tag = name.partition(":")[2]
+    return tag or digest.removeprefix("sha256:")[:12] or name

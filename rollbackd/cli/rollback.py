@@ -73,7 +73,7 @@ def version(text: str) -> int:
 
 def _confirm(name: str, planned: JsonObject) -> None:
     """Ask on a terminal. Without one nobody can answer, so --yes has to say it."""
-    if not sys.stdin.isatty():
+    if not _someone_there():
         raise UsageError("nobody is there to confirm", hint="add --yes, or look with --dry-run")
     _print_plan(planned, json=False)
     question = (
@@ -81,6 +81,10 @@ def _confirm(name: str, planned: JsonObject) -> None:
     )
     if not typer.confirm(question):
         raise typer.Exit(1)
+
+
+def _someone_there() -> bool:
+    return sys.stdin.isatty()
 
 
 def _print_plan(plan: JsonObject, *, json: bool) -> None:

@@ -38,14 +38,15 @@ def as_json(answer: JsonObject) -> None:
     sys.stdout.write("\n")
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Json]]) -> None:
-    """Columns without a frame; long words fold rather than overflow."""
+def table(heads: Sequence[str], rows: Iterable[Sequence[Json]], *, cut: str = "") -> None:
+    """Columns without a frame; long words fold. The column `cut` is cut short instead."""
     from rich.table import Table  # noqa: PLC0415 -- as above
     from rich.text import Text  # noqa: PLC0415 -- as above
 
     drawn = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for head in heads:
-        drawn.add_column(head.upper(), overflow="fold")
+        short = head == cut
+        drawn.add_column(head.upper(), overflow="ellipsis" if short else "fold", no_wrap=short)
     for row in rows:
         cells = [word(cell) for cell in row]
         drawn.add_row(*(Text(cell, style=_WORDS.get(cell, "")) for cell in cells))

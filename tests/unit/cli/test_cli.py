@@ -1,0 +1,393 @@
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from rollbackd import __version__
+from rollbackd.cli import show
+from rollbackd.cli.main import COMMANDS, exit_code
+from rollbackd.cli.pause import duration
+from rollbackd.cli.rollback import version
+from rollbackd.core import errors
+from tests.support_desk import PLAN, past
+from tests.unit.cli.conftest import RW, Served
+
+Run = Callable[..., Result]
+OURS = set(COMMANDS) - {"check", "demo", "sandbox"}
+CLI = Path(show.__file__).parent
+
+
+def test_the_version_is_printed(rollbackd: Run) -> None:
+    assert rollbackd("version").stdout == f"rollbackd {__version__}\n"
+    assert rollbackd("--version").stdout == f"rollbackd {__version__}\n"
+    assert json.loads(rollbackd("version", "--json").stdout) == {"version": __version__}
+
+
+def test_version_and_help_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from rollbackd.cli.main import app\n"
+        "for words in (['version'], ['--help']):\n"
+        "    try: app(words)\n"
+        "    except SystemExit: pass\n"
+        "heavy = {'httpx', 'starlette', 'uvicorn', 'structlog', 'apscheduler', 'yaml',"
+        " 'rollbackd.daemon', 'rollbackd.cli.check', 'rollbackd.cli.demo'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert told.stderr.strip() == "[]"
+
+
+def test_help_lists_every_command_with_one_line(rollbackd: Run) -> None:
+    told = rollbackd("--help")
+
+    assert told.exit_code == 0
+    for name in COMMANDS:
+        assert f" {name} " in told.stdout
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_every_command_explains_itself(rollbackd: Run, name: str) -> None:
+    told = rollbackd(name, "--help")
+
+    assert told.exit_code == 0
+    assert f"Usage: rollbackd {name}" in told.stdout or f" {name} [OPTIONS]" in told.stdout
+
+
+@pytest.mark.parametrize(
+    "words", [("nope",), ("pause",), ("status", "--nope"), ("history", "--limit", "0")]
+)
+def test_a_wrong_word_is_a_usage_error(rollbackd: Run, words: tuple[str, ...]) -> None:
+    told = rollbackd(*words)
+
+    assert told.exit_code == 2
+    assert "Traceback" not in told.output
+
+
+def test_every_command_file_is_small_and_imports_the_daemon_late() -> None:
+    for name in OURS:
+        tree = ast.parse((CLI / f"{name}.py").read_text())
+        top = {
+            alias.name if isinstance(node, ast.Import) else str(node.module)
+            for node in tree.body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        assert not {m for m in top if m.startswith(("rollbackd.daemon", "rollbackd.config"))}, name
+        assert not top & {"httpx", "rich", "rich.console", "pydantic"}, name
+
+
+def test_errors_have_the_exit_codes_of_the_design() -> None:
+    assert exit_code(errors.UsageError("x")) == 2
+    assert exit_code(errors.ConfigError("x")) == 78
+    assert exit_code(errors.Unreachable("x")) == 69
+    assert exit_code(errors.TemporaryError("x")) == 69
+    assert exit_code(errors.Rejected("x")) == 1
+    assert exit_code(errors.Unauthorized("x")) == 1
+
+
+def test_status_of_the_only_target_shows_everything(served: Served, rollbackd: Run) -> None:
+    told = rollbackd("status")
+
+    assert told.exit_code == 0
+    for word in ("shop", "healthy", "v42", "v41", "errors", "health", "hold: ok", "m1"):
+        assert word in told.stdout
+    assert "\x1b" not in told.stdout
+    assert max(len(line) for line in told.stdout.splitlines()) <= 80
+
+
+def test_status_of_several_targets_is_a_line_each(served: Served, rollbackd: Run) -> None:
+    served.desk.names = ("shop", "blog")
+
+    told = rollbackd("status")
+
+    assert [line.split()[0] for line in told.stdout.splitlines()] == ["TARGET", "shop", "blog"]
+
+
+def test_status_as_json_is_what_the_daemon_said(served: Served, rollbackd: Run) -> None:
+    assert json.loads(rollbackd("status", "--json").stdout) == served.desk.status()
+    assert json.loads(rollbackd("status", "shop", "--json").stdout) == served.desk.target("shop")
+
+
+def test_status_shows_a_refused_configuration(served: Served, rollbackd: Run) -> None:
+    served.desk.config_error = "line 3: unknown key"
+
+    assert "line 3: unknown key" in rollbackd("status").stdout
+
+
+def test_quiet_is_a_health_check(served: Served, rollbackd: Run, tmp_path: Path) -> None:
+    told = rollbackd("status", "--quiet")
+    assert (told.exit_code, told.output) == (0, "")
+
+
+def test_quiet_fails_without_a_daemon(
+    rollbackd: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROLLBACKD_STATE", str(tmp_path))
+    assert rollbackd("status", "--quiet").exit_code == 69
+
+
+def test_an_unknown_target_is_a_usage_error_with_a_hint(served: Served, rollbackd: Run) -> None:
+    told = rollbackd("status", "shpo")
+
+    assert told.exit_code == 2
+    assert told.stderr == "error: no target 'shpo' (targets: shop)\n"
+    assert told.stdout == ""
+
+
+def test_a_strange_target_name_stays_one_part_of_the_path(served: Served, rollbackd: Run) -> None:
+    told = rollbackd("status", "../../-/reload?x=1")
+
+    assert told.exit_code == 2
+    assert served.desk.orders == []
+
+
+def test_with_several_targets_one_must_be_named(served: Served, rollbackd: Run) -> None:
+    served.desk.names = ("shop", "blog")
+
+    told = rollbackd("explain")
+
+    assert told.exit_code == 2
+    assert told.stderr == "error: which target? (name one of: blog, shop)\n"
+
+
+def test_a_probe_cannot_drive_the_terminal(served: Served, rollbackd: Run) -> None:
+    served.desk.why = "\x1b]0;owned\x07\x1b[2J[red]boo[/red]"
+
+    told = rollbackd("status")
+
+    assert "\x1b" not in told.stdout
+    assert "\x07" not in told.stdout
+    assert "owned" in told.stdout
+
+
+def test_releases_mark_the_current_one_and_the_goal(served: Served, rollbackd: Run) -> None:
+    told = rollbackd("releases")
+
+    lines = told.stdout.splitlines()
+    assert lines[1].split()[:3] == ["*", "v42", "unknown"]
+    assert lines[2].split()[:3] == ["->", "v41", "good"]
+    assert lines[3].split()[:2] == ["v40", "quarantined"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_explain_prints_numbers_then_gates_then_what_it_takes(
+    served: Served, rollbackd: Run
+) -> None:
+    text = rollbackd("explain", "shop").stdout
+
+    order = [text.index(w) for w in ("0.021", "shop: hold", "by ann, 10 m left", "For it to act:")]
+    assert order == sorted(order)
+    assert "the pause has to end" in text
+    assert json.loads(rollbackd("explain", "--json").stdout)["gates"][0]["holds"] is True
+
+
+def test_history_lists_rollbacks_and_their_steps(served: Served, rollbackd: Run) -> None:
+    told = rollbackd("history")
+    steps = rollbackd("history", "shop", "--steps", "--limit", "1")
+
+    assert "r2" in told.stdout
+    assert "not_recovered" in told.stdout.replace("\n", "")
+    assert "41s" in told.stdout
+    assert "update m1" in steps.stdout
+    assert served.desk.orders[-1] == {"look": "rollbacks", "target": "shop", "limit": 1}
+
+
+def test_a_pause_needs_an_end_and_a_reason(served: Served, rollbackd: Run) -> None:
+    told = rollbackd("pause", "--for", "1h30m", "--reason", "migration")
+
+    assert told.exit_code == 0
+    order = served.desk.orders[-1]
+    assert (order["pause"], order["seconds"], order["reason"]) == ("shop", 5400, "migration")
+    assert order["by"] not in {"", "local"}
+    assert rollbackd("pause", "--for", "90", "--reason", "x").exit_code == 2
+    assert rollbackd("pause", "--for", "1h", "--reason", " ").exit_code == 2
+    assert len(served.desk.orders) == 1
+
+
+def test_a_pause_is_ended(served: Served, rollbackd: Run) -> None:
+    assert rollbackd("resume", "shop").exit_code == 0
+    assert served.desk.orders[-1]["resume"] == "shop"
+
+
+def test_a_dry_run_prints_the_plan_and_orders_nothing(served: Served, rollbackd: Run) -> None:
+    told = rollbackd("rollback", "--reason", "slow", "--to", "v41", "--dry-run")
+    as_json = rollbackd("rollback", "--reason", "slow", "--dry-run", "--json")
+
+    assert told.exit_code == 0
+    assert "v42 -> v41" in told.stdout
+    assert "env: LOG_LEVEL goes back to info" in told.stdout
+    assert "update m1" in told.stdout
+    assert json.loads(as_json.stdout) == PLAN
+    assert [order["dry_run"] for order in served.desk.orders] == [True, True]
+    assert served.desk.orders[0]["to"] == 41
+
+
+def test_without_a_terminal_a_rollback_needs_yes(served: Served, rollbackd: Run) -> None:
+    told = rollbackd("rollback", "--reason", "slow")
+
+    assert told.exit_code == 2
+    assert "--yes" in told.stderr
+    assert [order["dry_run"] for order in served.desk.orders] == [True]
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n"])
+def test_on_a_terminal_no_means_no(
+    served: Served, rollbackd: Run, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    monkeypatch.setattr("rollbackd.cli.rollback._someone_there", lambda: True)
+
+    told = rollbackd("rollback", "--reason", "slow", answer=answer)
+
+    assert told.exit_code == 1
+    assert "Roll shop back from v42 to v41?" in told.stdout
+    assert [order["dry_run"] for order in served.desk.orders] == [True]
+
+
+def test_a_confirmed_rollback_is_followed_to_its_end(
+    served: Served, rollbackd: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollbackd.cli.rollback._someone_there", lambda: True)
+    running = {**past("r9", "running", None), "steps": []}
+    served.desk.ends = [running, past("r9")]
+
+    told = rollbackd("rollback", "--reason", "slow", "--class", "security", answer="y\n")
+
+    assert told.exit_code == 0
+    assert served.desk.orders[-1]["dry_run"] is False
+    assert served.desk.orders[-1]["class"] == "security"
+    assert "update m1  done" in told.stdout
+    assert told.stdout.rstrip().endswith("r9: recovered")
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "code"),
+    [
+        ("succeeded", "recovered", 0),
+        ("succeeded", "recovered_unproven", 0),
+        ("failed", "not_recovered", 1),
+        ("failed", "failed", 1),
+        ("superseded", "superseded", 1),
+        ("holding", None, 1),
+    ],
+)
+def test_the_exit_code_is_the_outcome(
+    served: Served, rollbackd: Run, state: str, outcome: str | None, code: int
+) -> None:
+    served.desk.ends = [past("r9", state, outcome)]
+
+    told = rollbackd("rollback", "--reason", "slow", "--yes", "--json")
+
+    assert told.exit_code == code
+    assert json.loads(told.stdout)["state"] == state
+
+
+def test_no_wait_returns_at_once(served: Served, rollbackd: Run) -> None:
+    told = rollbackd("rollback", "--reason", "slow", "--yes", "--no-wait")
+
+    assert told.exit_code == 0
+    assert "r9" in told.stdout
+
+
+def test_a_refused_rollback_exits_1_and_says_why(served: Served, rollbackd: Run) -> None:
+    served.desk.refusal = errors.Rejected("a deploy is in progress", hint="rollbackd explain shop")
+
+    told = rollbackd("rollback", "shop", "--reason", "slow", "--yes")
+
+    assert told.exit_code == 1
+    assert told.stderr == "error: a deploy is in progress (rollbackd explain shop)\n"
+
+
+def test_without_daemon_and_journal_it_says_so(
+    rollbackd: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ROLLBACKD_URL", raising=False)
+    monkeypatch.setenv("ROLLBACKD_STATE", str(tmp_path / "empty"))
+    for words in (
+        ("status",),
+        ("releases",),
+        ("history",),
+        ("explain",),
+        ("resume",),
+        ("pause", "--for", "1h", "--reason", "x"),
+        ("rollback", "--reason", "x", "--yes"),
+    ):
+        told = rollbackd(*words)
+        assert told.exit_code == 69, words
+        assert told.stderr.startswith("error: no daemon answers on"), words
+        assert told.stderr.count("\n") == 1
+    assert not (tmp_path / "empty").exists()
+
+
+def test_over_the_network_a_token_is_needed(
+    served: Served, rollbackd: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROLLBACKD_URL", served.url)
+    refused = rollbackd("status")
+    monkeypatch.setenv("ROLLBACKD_TOKEN_RW", RW)
+    welcome = rollbackd("status")
+
+    assert refused.exit_code == 78
+    assert "ROLLBACKD_TOKEN_RW" in refused.stderr
+    assert welcome.exit_code == 0
+
+
+def test_a_daemon_that_is_elsewhere_and_down_is_69(
+    rollbackd: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROLLBACKD_URL", "http://127.0.0.1:1")
+
+    told = rollbackd("status")
+
+    assert told.exit_code == 69
+    assert "http://127.0.0.1:1" in told.stderr
+
+
+def test_the_socket_is_reached_past_any_proxy(
+    served: Served, rollbackd: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+
+    assert rollbackd("status", "--quiet").exit_code == 0
+
+
+def test_durations_and_versions_are_read_strictly() -> None:
+    assert (duration("90s"), duration("2h"), duration("1d12h")) == (90, 7200, 129_600)
+    assert (version("41"), version("v41")) == (41, 41)
+    for wrong in ("", "h", "1", "1w", "-1h", "1h ", "1.h"):
+        with pytest.raises(errors.UsageError):
+            duration(wrong)
+    for wrong in ("", "v", "-1", "4 1", "latest", "9" * 30):
+        with pytest.raises(errors.UsageError):
+            version(wrong)
+
+
+def test_spans_are_short() -> None:
+    assert [show.span(s) for s in (4, 64, 3600 * 2 + 60, 86_400 * 3 + 3600)] == [
+        "4s",
+        "1m04s",
+        "2h01m",
+        "3d01h",
+    ]
+
+
+def test_a_closed_pipe_is_no_traceback(served: Served) -> None:
+    told = subprocess.run(
+        f"{sys.executable} -m rollbackd status --json | head -c 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "ROLLBACKD_STATE": str(served.state)},
+    )
+
+    assert told.stdout == "{"
+    assert "Traceback" not in told.stderr

@@ -6,10 +6,13 @@ Edge series and not app series: a total outage shows there, and may make the app
 from __future__ import annotations
 
 import json
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from rollbackd.config.types import Duration
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.facts import MeasureKind
 from rollbackd.plugins import ProbeContext
@@ -24,18 +27,36 @@ _BAD = 'sum(increase(fly_edge_http_responses_count{app=%s,status=~"5.."}[$window
 _SECONDS = "sum by (le) (increase(fly_edge_http_response_time_seconds_bucket{app=%s}[$window]))"
 
 
-class FlyEdgeConfig(RootModel[Literal["errors", "latency"]]):
-    """`errors`: 5xx of all answers. `latency`: how long answers took, as a histogram."""
+class FlyEdgeConfig(BaseModel):
+    """`errors`: 5xx of all answers. `latency`: how long answers took, as a histogram.
 
-    model_config = ConfigDict(strict=True, frozen=True)
+    The preset's name alone stands for `{preset: name}`.
+    """
 
-    root: Literal["errors", "latency"] = Field(
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    preset: Literal["errors", "latency"] = Field(
         description="errors: 5xx of all answers at Fly's edge. latency: their times."
     )
+    delay: Duration = Field(
+        DELAY_SECONDS, description="How far in the past it is asked for; the newest is missing."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, given: Any) -> Any:
+        return {"preset": given} if isinstance(given, str) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        written = handler.resolve_ref_schema(handler(core))
+        return {"anyOf": [{"enum": ["errors", "latency"]}, dict(written)]}
 
     def query(self, app: str) -> Query:
         quoted = json.dumps(app)
-        if self.root == "latency":
+        if self.preset == "latency":
             return HistogramQuery(histogram=_SECONDS % quoted)
         total = _TOTAL % quoted
         # Without a single 5xx its series does not exist, and an empty vector is not a zero.
@@ -63,4 +84,4 @@ class FlyEdgeProbe(PromQl):
                 f"probe {context.name} needs a Fly app, and target {context.target} names none",
                 hint="give the target fly: {app: name}",
             )
-        return cls(config.query(context.app), needed_access(context), context, DELAY_SECONDS)
+        return cls(config.query(context.app), needed_access(context), context, config.delay)

@@ -1,0 +1,169 @@
+"""The demo: a real sandbox, a real daemon, real traffic, a bad deploy, and what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from rollbackd.core.errors import PermanentError
+from rollbackd.sandbox import processes
+from rollbackd.sandbox.outcome import Outcome, Shape
+from rollbackd.sandbox.scenarios import Scenario
+from rollbackd.sandbox.story import Teller
+from rollbackd.sandbox.telling import Telling
+
+CONFIGURATION = Path(__file__).with_name("demo.yml")
+RATE = 40
+LOOK_SECONDS = 0.25
+START_SECONDS = 20.0
+LONGEST_SECONDS = 75.0
+AHEAD_SECONDS = 6.0  # between the broken dependency and the good deploy
+
+
+@dataclass(kw_only=True)
+class Stage:
+    """The two processes, and how to talk to them."""
+
+    urls: dict[str, Any]
+    sandbox: httpx.AsyncClient
+    daemon: httpx.AsyncClient
+
+    async def look(self) -> Shape | None:
+        """The target as the daemon sees it; None while it is not there yet."""
+        try:
+            answer = await self.daemon.get("/api/v1/targets/shop")
+        except httpx.TransportError:
+            return None
+        return dict(answer.json()) if answer.is_success else None
+
+    async def rollback(self) -> Shape | None:
+        """The newest rollback, if there is one."""
+        answer = await self.daemon.get("/api/v1/rollbacks", params={"target": "shop", "limit": "1"})
+        found = answer.json()["rollbacks"] if answer.is_success else []
+        return dict(found[0]) if found else None
+
+    async def traffic(self) -> Shape:
+        answer = await self.sandbox.get("/_sandbox/traffic")
+        flows = answer.json()["traffic"]
+        return dict(flows[0]) if flows else {"sent": 0, "served": 0, "failed": 0}
+
+    async def machines(self) -> list[Shape]:
+        answer = await self.sandbox.get("/_sandbox/apps")
+        return list(answer.json()["apps"][0]["machines"])
+
+    async def tell(self, path: str, **body: object) -> Shape:
+        answer = await self.sandbox.post(f"/_sandbox/{path}", json=body)
+        answer.raise_for_status()
+        return dict(answer.json())
+
+
+async def play(scenario: Scenario, teller: Teller, directory: Path) -> Outcome:
+    """Show one scenario; its outcome says what really happened."""
+    show = _Show(scenario=scenario, teller=teller)
+    async with _stage(directory) as stage:
+        await show.play(stage)
+    return show.outcome
+
+
+@asynccontextmanager
+async def _stage(directory: Path) -> AsyncIterator[Stage]:
+    sandbox: Process | None = None
+    daemon: Process | None = None
+    try:
+        sandbox, urls = await processes.start_sandbox("--app", "shop", "--boot", "1s")
+        (directory / "config").mkdir()
+        shutil.copy(CONFIGURATION, directory / "config" / "rollback-monitoring.yml")
+        daemon = await processes.start_daemon(_environment(directory, urls), directory / "log")
+        socket = httpx.AsyncHTTPTransport(uds=str(directory / "state" / "rollbackd.sock"))
+        async with (
+            httpx.AsyncClient(base_url=urls["sandbox_url"], trust_env=False) as to_sandbox,
+            httpx.AsyncClient(transport=socket, base_url="http://rollbackd") as to_daemon,
+        ):
+            yield Stage(urls=urls, sandbox=to_sandbox, daemon=to_daemon)
+    finally:
+        await processes.end(daemon)
+        await processes.end(sandbox)
+
+
+def _environment(directory: Path, urls: Shape) -> dict[str, str]:
+    return {
+        "ROLLBACKD_CONFIG": str(directory / "config"),
+        "SANDBOX_URL": urls["proxy_url"],
+        "ROLLBACKD_STATE": str(directory / "state"),
+        "ROLLBACKD_METRICS_LISTEN": "127.0.0.1:0",
+        "ROLLBACKD_LISTEN": "127.0.0.1:0",
+        "ROLLBACKD_FLY_TOKEN": urls["token"],
+        "ROLLBACKD_FLY_MACHINES_URL": urls["machines_url"],
+        "ROLLBACKD_FLY_API_URL": urls["api_url"],
+        "ROLLBACKD_PROMETHEUS_URL": urls["prometheus_url"],
+        "ROLLBACKD_PROMETHEUS_TOKEN": urls["read_token"],
+    }
+
+
+@dataclass(kw_only=True)
+class _Show:
+    scenario: Scenario
+    teller: Teller
+    outcome: Outcome = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.outcome = Outcome(scenario=self.scenario.name)
+
+    async def play(self, stage: Stage) -> None:
+        say = self.teller.say
+        say("scene", "a local Fly, a real app on 3 machines, 40 requests/s, a real rollbackd")
+        say("note", "times are shortened: boot 1 s, tick 1 s, windows 10 s, clear_for 5 s")
+        await stage.tell("traffic", app="shop", rate=RATE)
+        await self._until_watched(stage)
+        say("scene", "v1 is known to be good: its checks pass and no trigger is breached")
+        if self.scenario.dependency_breaks:
+            say("hurt", "the database behind the app breaks; no release did that")
+            await stage.tell("apps", app="shop", dependency_down=True)
+            await asyncio.sleep(AHEAD_SECONDS)
+        await self._watch(stage)
+
+    async def _until_watched(self, stage: Stage) -> None:
+        """Wait until the good release has been seen to be good by every trigger that can say so."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            target = await stage.look()
+            self.teller.show(target, 0.0)
+            if target and _well_known(target):
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+        raise PermanentError(
+            "the daemon did not come up", hint="run it with --keep and see its log"
+        )
+
+    async def _watch(self, stage: Stage) -> None:
+        began = time.time()
+        telling = Telling(self.scenario, self.teller, self.outcome, began)
+        self.teller.say("scene", f"fly deploy: {self.scenario.story}", 0.0)
+        before = await stage.traffic()
+        await stage.tell("deploys", app="shop", image=self.scenario.image, **self.scenario.deploy)
+        while time.time() - began < LONGEST_SECONDS:
+            await asyncio.sleep(LOOK_SECONDS)
+            target, rollback = await stage.look(), await stage.rollback()
+            telling.users(await stage.traffic(), await stage.machines(), time.time())
+            if target is not None and telling.take_in(target, rollback, time.time()):
+                break
+        after = await stage.traffic()
+        self.outcome.failed_requests = after["failed"] - before["failed"]
+        self.outcome.served_requests = after["served"] - before["served"]
+
+
+def _well_known(target: Shape) -> bool:
+    release = target["release"]
+    states = {t["name"]: t["state"] for t in target["triggers"]}
+    judged = [state for name, state in states.items() if name != "deploy-failed"]
+    settled = release is not None and release["standing"] == "good"
+    return settled and bool(judged) and all(state == "ok" for state in judged)

@@ -107,7 +107,7 @@ class Wire:
         self._clock = clock
         self._meter = meter
         self._rng = rng
-        self._buckets = Buckets(clock)
+        self.buckets = Buckets(clock)
 
     async def send(self, call: Call) -> Json:
         """The answer's JSON, None for an empty one. Raises `core.errors` only."""
@@ -134,7 +134,7 @@ class Wire:
 
     async def send_once(self, call: Call) -> Json:
         """As `send`, but whatever goes wrong is raised at once."""
-        await self._buckets.take(*call.turn, call.rate)
+        await self.buckets.take(*call.turn, call.rate)
         if call.mutates:
             self.permit(call.what)  # after the wait for a turn: a stop counts at once
         begun = self._clock.monotonic()

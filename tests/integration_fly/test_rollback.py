@@ -1,7 +1,5 @@
 """A whole rollback against the sandbox, step by step."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from rollbackd.core.errors import Ambiguous
@@ -12,20 +10,6 @@ from tests.integration_fly.walking import Rig, effects, rig_for
 from tests.support import until
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox(boot_seconds=0.2, check_seconds=0.2, rate_limits=False) as made:
-        await made.ready()
-        yield made
-
-
-@pytest.fixture
-async def rig(sandbox: Sandbox) -> AsyncIterator[Rig]:
-    made = rig_for(sandbox)
-    yield made
-    await made.close()
 
 
 async def test_three_machines_go_back_to_the_good_release(sandbox: Sandbox, rig: Rig) -> None:

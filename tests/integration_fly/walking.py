@@ -21,6 +21,7 @@ from rollbackd.core.runbook import Phase, Plan, Step
 from rollbackd.executors.app import AppExecutor
 from rollbackd.fly.client import FlyClient
 from rollbackd.fly.platform import FlyPlatform
+from rollbackd.fly.ratelimit import ACTION, Buckets, Rate
 from rollbackd.sandbox.server import Sandbox
 
 
@@ -62,6 +63,13 @@ def target_policy(
         settings={"url": url},
         fingerprints={},
     )
+
+
+class Unlimited(Buckets):
+    """For a sandbox without rate limits: tests need not wait for turns."""
+
+    async def take(self, action: str, identifier: str, rate: Rate = ACTION) -> float:
+        return 0.0
 
 
 @dataclasses.dataclass
@@ -133,6 +141,7 @@ def rig_for(
     target: TargetPolicy | None = None,
     permit: object = None,
     blobs: Blobs | None = None,
+    limited: bool = False,
 ) -> Rig:
     urls = sandbox.urls
     client = FlyClient(
@@ -142,6 +151,8 @@ def rig_for(
         clock=SystemClock(),
         permit=permit,  # type: ignore[arg-type]  # a plain function or None
     )
+    if not limited:
+        client.wire.buckets = Unlimited(SystemClock())
     kept = blobs or Blobs()
     platform = FlyPlatform(sandbox.name, client, SystemClock(), keep=kept)
     policy = target or target_policy(urls.proxy_url)

@@ -1,0 +1,125 @@
+"""How far a breach may go: the mode, what caps it, and whether a person approved. No gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rollbackd.core.known_good import Goal, Standing
+from rollbackd.core.model import Release, RollbackId, TargetName, Verdict
+from rollbackd.core.policy import Mode, Policy, TargetPolicy, TimeWindow, Trigger
+from rollbackd.core.state import TargetState
+from rollbackd.core.triggers import trust_of
+from rollbackd.core.watch import Trust
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """`base` is what the configuration allows; everything else can only lower it."""
+
+    base: Mode
+    window: TimeWindow | None
+    budget_spent: bool
+    doubts: tuple[str, ...]  # why a person must look although the mode would be auto
+    approved_by: str
+    rejected_by: str
+
+    @property
+    def mode(self) -> Mode:
+        """What is left once everything has had its say; an approval does not raise it."""
+        mode = self.base if self.window is None else self.base.cap(self.window.mode)
+        return mode.cap(Mode.APPROVE) if self.doubts or self.budget_spent else mode
+
+    @property
+    def stopped_by_budget(self) -> bool:
+        return self.budget_spent and self.base is Mode.AUTO and not self.approved_by
+
+    @property
+    def stopped_by_window(self) -> bool:
+        if self.window is None or self.window.mode.rank >= self.base.rank:
+            return False
+        return self.window.mode is Mode.OBSERVE or not self.approved_by
+
+    @property
+    def needs_approval(self) -> bool:
+        return self.mode is Mode.APPROVE and not self.approved_by
+
+    @property
+    def approval_why(self) -> str:
+        if self.rejected_by:
+            return f"rejected by {self.rejected_by}"
+        if self.approved_by:
+            return f"approved by {self.approved_by}"
+        if self.mode is Mode.APPROVE:
+            return "needs approval: " + (" and ".join(self.doubts) or "the mode is approve")
+        return f"the mode is {self.mode.value}"
+
+
+def reach_of(
+    policy: Policy,
+    state: TargetState,
+    now: float,
+    *,
+    trigger: Trigger,
+    verdict: Verdict,
+    bad: Release | None,
+    back_to: Goal | None,
+) -> Reach:
+    target = policy.targets[state.name]
+    base = target.mode.cap(trigger.mode or target.mode).cap(policy.mode_ceiling)
+    proposal = proposal_of(state.name, bad, back_to)
+    return Reach(
+        base=base,
+        window=window_on(target.safety.windows, state.local_minutes),
+        budget_spent=state.rollbacks.budget_left(now, target.safety) == 0,
+        doubts=_doubts(state, trigger, now, back_to),
+        approved_by=_approved_by(target, state, verdict, now, proposal),
+        rejected_by=state.rollbacks.rejected.get(proposal, "") if proposal else "",
+    )
+
+
+def proposal_of(target: TargetName, bad: Release | None, goal: Goal | None) -> RollbackId | None:
+    """What a person approves: from this release to that one, and no other."""
+    if bad is None or goal is None:
+        return None
+    return RollbackId(f"{target}-v{bad.version}-to-v{goal.release.version}")
+
+
+def window_on(
+    windows: Sequence[TimeWindow], local_minutes: Mapping[str, tuple[int, int]]
+) -> TimeWindow | None:
+    """The most careful window that is on now. One whose local time is unknown counts as on."""
+    on = [w for w in windows if w.tz not in local_minutes or _is_on(w, *local_minutes[w.tz])]
+    return min(on, key=lambda w: w.mode.rank, default=None)
+
+
+def _is_on(window: TimeWindow, weekday: int, minute: int) -> bool:
+    if window.from_minute < window.to_minute:
+        return weekday in window.days and window.from_minute <= minute < window.to_minute
+    if weekday in window.days and minute >= window.from_minute:
+        return True
+    return (weekday - 1) % 7 in window.days and minute < window.to_minute
+
+
+def _doubts(state: TargetState, trigger: Trigger, now: float, goal: Goal | None) -> tuple[str, ...]:
+    doubts = []
+    if goal is not None and goal.standing is Standing.UNKNOWN:
+        doubts.append(f"v{goal.release.version} was never seen well")
+    if trust_of(trigger, state, now)[0] is Trust.UNKNOWN:
+        doubts.append("it is not known whether it was well before the release")
+    return tuple(doubts)
+
+
+def _approved_by(
+    target: TargetPolicy,
+    state: TargetState,
+    verdict: Verdict,
+    now: float,
+    proposal: RollbackId | None,
+) -> str:
+    approval = state.rollbacks.approval
+    if approval is None or approval.rollback != proposal or proposal is None:
+        return ""
+    lapsed = now - approval.at > target.safety.approval_seconds
+    # What cleared and broke again is another breach than the one approved.
+    return "" if lapsed or verdict.since > approval.at else approval.by

@@ -1,0 +1,84 @@
+"""What is remembered of a target's rollbacks: which runs, which were, what is spent."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from rollbackd.core.facts import (
+    Approved,
+    Rejected,
+    RollbackEnded,
+    RollbackStarted,
+    RollbackSwitched,
+)
+from rollbackd.core.known_good import Marks
+from rollbackd.core.model import RollbackId, RollbackOutcome
+from rollbackd.core.policy import Safety
+
+RETRIES: Final = 3  # of a rollback that failed before it touched anything
+KEPT: Final = 1000
+LOCKING: Final = frozenset(
+    {RollbackOutcome.FAILED, RollbackOutcome.NOT_RECOVERED, RollbackOutcome.HOLDING}
+)
+
+
+class Rollbacks:
+    """The rollbacks of one target, and what people said about them."""
+
+    def __init__(self) -> None:
+        self.running: RollbackStarted | None = None
+        self.switched_at: float | None = None
+        self.ended_at: float | None = None
+        self.automatic_at: deque[float] = deque(maxlen=KEPT)
+        self.spent = Marks()  # rolled back from automatically: never again
+        self.locked_out = False
+        self.approval: Approved | None = None
+        self.rejected: dict[RollbackId, str] = {}
+        self._starts: dict[int, int] = {}  # automatic ones, by bad version
+
+    def start(self, fact: RollbackStarted) -> None:
+        self.running, self.switched_at, self.approval = fact, None, None
+        if fact.automatic:
+            self.spent.add(fact.bad)
+            self.automatic_at.append(fact.at)
+            self._starts[fact.bad.version] = self._starts.get(fact.bad.version, 0) + 1
+
+    def switch(self, fact: RollbackSwitched) -> RollbackStarted | None:
+        """The rollback that was switched, if it is the one that runs."""
+        if self.running is None or self.running.rollback != fact.rollback:
+            return None
+        self.switched_at = fact.at
+        return self.running
+
+    def end(self, fact: RollbackEnded) -> None:
+        started = self.running
+        if started is not None and started.rollback != fact.rollback:
+            return
+        self.running = None
+        self.ended_at = fact.at
+        self.locked_out = self.locked_out or fact.outcome in LOCKING
+        if started is not None and fact.outcome is RollbackOutcome.FAILED_BEFORE_EFFECT:
+            self._not_done(started)
+
+    def approve(self, fact: Approved) -> None:
+        self.approval = fact
+        self.rejected.pop(fact.rollback, None)
+
+    def reject(self, fact: Rejected) -> None:
+        self.approval = None
+        self.rejected[fact.rollback] = fact.by
+
+    def cooldown_until(self, safety: Safety) -> float | None:
+        return None if self.ended_at is None else self.ended_at + safety.cooldown_seconds
+
+    def budget_left(self, now: float, safety: Safety) -> int:
+        used = sum(now - at < safety.budget_per_seconds for at in self.automatic_at)
+        return max(0, safety.budget_rollbacks - used)
+
+    def _not_done(self, started: RollbackStarted) -> None:
+        # Nothing was touched: it counts neither as the one rollback nor against the budget.
+        if started.automatic:
+            self.automatic_at.remove(started.at)
+            if self._starts[started.bad.version] <= RETRIES:
+                self.spent.discard(started.bad)

@@ -1,0 +1,297 @@
+"""All that is remembered of one target. The loop owns it; it takes facts in and decides nothing.
+
+The same facts give the same state. A sample costs O(1) and touches what depends on its probe only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final, assert_never
+
+from rollbackd.core.carry import by_probe, tracks, watches
+from rollbackd.core.deploys import Change, Deploys
+from rollbackd.core.facts import (
+    Approved,
+    Asleep,
+    CheckOutcome,
+    ControlSeen,
+    MachinesSeen,
+    Miss,
+    Paused,
+    Rejected,
+    ReleasesSeen,
+    Resumed,
+    RollbackEnded,
+    RollbackStarted,
+    RollbackSwitched,
+    Sample,
+    TargetFact,
+    Unlocked,
+)
+from rollbackd.core.known_good import Ledger
+from rollbackd.core.model import (
+    Decision,
+    ProbeName,
+    Release,
+    ReleaseStatus,
+    TargetName,
+    TriggerName,
+    TriggerState,
+)
+from rollbackd.core.policy import DeployFailed, Policy, Severity, TargetPolicy, Trigger
+from rollbackd.core.probe_track import ProbeTrack
+from rollbackd.core.rollbacks import Rollbacks
+from rollbackd.core.settle import Settling, outcome_of, settling, waking
+from rollbackd.core.snapshot import TargetView
+from rollbackd.core.triggers import (
+    Place,
+    depends,
+    judge,
+    known_well,
+    state_of,
+    trust_of,
+    veto_why,
+)
+from rollbackd.core.view import healthy, release_views, rollback_view
+from rollbackd.core.watch import SignalWatch, Trust
+
+BAD_STATES: Final = frozenset({TriggerState.BREACHED, TriggerState.PENDING})
+
+
+class TargetState:
+    """One target. Mutable, never shared between tasks."""
+
+    __slots__ = (
+        "_by_probe", "control_detail", "control_ok", "created_at", "decided", "deploys",
+        "evaluated_at", "ledger", "local_minutes", "missing_images", "paused_by", "paused_until",
+        "platform_seen_at", "policy", "probes", "rollbacks", "suppressed", "triggers", "watches",
+    )  # fmt: skip
+
+    def __init__(self, policy: TargetPolicy, now: float) -> None:
+        self.created_at = now
+        self.policy = policy
+        self.deploys = Deploys()
+        self.ledger = Ledger()
+        self.probes: dict[ProbeName, ProbeTrack] = {}
+        self.watches: dict[Place, SignalWatch] = {}
+        self.triggers: dict[TriggerName, Trigger] = {}
+        self._by_probe: dict[ProbeName, tuple[Place, ...]] = {}
+        self.rollbacks = Rollbacks()
+        self.paused_until: float | None = None
+        self.paused_by = ""
+        self.control_ok = True
+        self.control_detail = ""
+        self.platform_seen_at = now
+        self.missing_images: set[str] = set()
+        self.local_minutes: Mapping[str, tuple[int, int]] = {}  # by time zone: weekday, minute
+        self.suppressed = 0  # failed looks not counted because the release settles
+        self.decided: Decision | None = None
+        self.evaluated_at: float | None = None
+        self.carry(policy, now)
+
+    @property
+    def name(self) -> TargetName:
+        return self.policy.name
+
+    @property
+    def releases(self) -> tuple[Release, ...]:
+        """As the platform listed them at the newest look."""
+        return self.deploys.seen
+
+    @property
+    def current(self) -> Release | None:
+        return self.deploys.current
+
+    def view(self, policy: Policy, now: float) -> TargetView:
+        verdicts = tuple(judge(t, self, now) for t in self.policy.triggers)
+        safety = self.policy.safety
+        return TargetView(
+            name=self.name,
+            mode=self.policy.mode.cap(policy.mode_ceiling),
+            healthy=healthy(verdicts, self.triggers),
+            evaluated_at=self.evaluated_at,
+            decision=self.decided,
+            verdicts=verdicts,
+            probes=tuple(track.view() for track in self.probes.values()),
+            releases=release_views(self.ledger, self.deploys),
+            machines=self.deploys.machines or (),
+            rollback=rollback_view(self.rollbacks.running, self.rollbacks.switched_at),
+            paused_until=self.paused_until if self.paused(now) else None,
+            locked_out=self.rollbacks.locked_out,
+            cooldown_until=self.rollbacks.cooldown_until(safety),
+            budget_left=self.rollbacks.budget_left(now, safety),
+        )
+
+    def paused(self, now: float) -> bool:
+        return self.paused_until is not None and now < self.paused_until
+
+    def carry(self, policy: TargetPolicy, now: float) -> None:
+        """Go on under this policy: what did not change keeps its windows and what is pending."""
+        old, self.policy = self.policy, policy
+        self.triggers = {t.name: t for t in policy.triggers}
+        self.probes = tracks(self.probes, old, policy)
+        before = self.watches
+        self.watches = watches(before, old, policy, now)
+        for place, watch in self.watches.items():
+            if not place.veto and watch is not before.get(place):
+                watch.counts_after = self.deploys.current_since
+        self._by_probe = by_probe(self.watches)
+
+    def apply(self, fact: TargetFact) -> None:
+        """Take one fact in. Late, doubled or broken ones change nothing."""
+        if not math.isfinite(fact.at):
+            return
+        match fact:
+            case Sample():
+                self._sample(fact)
+            case Miss():
+                self._miss(fact)
+            case Asleep():
+                self._sleep(fact)
+            case ReleasesSeen():
+                self._see_releases(fact)
+            case MachinesSeen():
+                self._see_machines(fact)
+            case RollbackStarted():
+                self.rollbacks.start(fact)
+                self.ledger.quarantined.add(fact.bad)
+            case RollbackSwitched():
+                self._switch(fact)
+            case RollbackEnded():
+                self.rollbacks.end(fact)
+            case _:
+                self._hear(fact)
+
+    def _hear(self, fact: ControlSeen | Paused | Resumed | Approved | Rejected | Unlocked) -> None:
+        match fact:
+            case ControlSeen(ok=ok, detail=detail):
+                self.control_ok, self.control_detail = ok, detail
+            case Paused(until=until, by=by):
+                self.paused_until, self.paused_by = until, by
+            case Resumed():
+                self.paused_until, self.paused_by = None, ""
+            case Approved():
+                self.rollbacks.approve(fact)
+            case Rejected():
+                self.rollbacks.reject(fact)
+            case Unlocked():
+                self.rollbacks.locked_out = False
+            case _:
+                assert_never(fact)
+
+    def _sample(self, fact: Sample) -> None:
+        track = self.probes.get(fact.probe)
+        if track is None or fact.machine is not None or fact.version is not None:
+            return  # one machine's share is part of the whole, which comes by itself
+        if not track.take(fact.at, fact.measure):
+            return
+        others = (t for name, t in self.probes.items() if name != fact.probe)
+        outcome = outcome_of(fact, others)
+        counts = self._settle(fact, outcome, track)
+        places = self._by_probe.get(fact.probe, ())
+        for place in places:
+            self.watches[place].take(fact.at, fact.measure, outcome, counts=counts or place.veto)
+        self._learn(fact.at, {place.trigger for place in places if not place.veto})
+
+    def _settle(self, fact: Sample, outcome: CheckOutcome, track: ProbeTrack) -> bool:
+        """Whether the sample counts, or belongs to a start that may take its time."""
+        if waking(self.policy, self.deploys, track, fact, outcome):
+            self.suppressed += 1
+            return False
+        match settling(self.policy, self.deploys, fact, outcome):
+            case Settling.GOES_ON:
+                self.suppressed += outcome is not CheckOutcome.OK
+                return False
+            case Settling.EXPIRES:
+                self._settled(self.deploys.settle_until(self.policy.safety))
+            case Settling.ENDS:
+                # The success itself counts.
+                self._settled(math.nextafter(fact.at, -math.inf))
+            case Settling.OVER:
+                pass
+        return True
+
+    def _settled(self, at: float) -> None:
+        self.deploys.settled = True
+        for watch in self._following():
+            watch.restart(at)
+
+    def _miss(self, fact: Miss) -> None:
+        track = self.probes.get(fact.probe)
+        if track is not None and track.miss(fact):
+            for place in self._by_probe.get(fact.probe, ()):
+                self.watches[place].miss(fact.reason)
+
+    def _sleep(self, fact: Asleep) -> None:
+        track = self.probes.get(fact.probe)
+        if track is not None and track.sleep(fact.at):
+            for place in self._by_probe.get(fact.probe, ()):
+                self.watches[place].idle(fact.at)
+
+    def _see_releases(self, fact: ReleasesSeen) -> None:
+        if fact.at < self.deploys.releases_at:
+            return
+        self.platform_seen_at = max(self.platform_seen_at, fact.at)
+        if self.deploys.see_releases(fact) and self.current is not None:
+            self._close(self.current, fact.at)
+        self._take_effect(fact.at)
+
+    def _see_machines(self, fact: MachinesSeen) -> None:
+        if fact.at >= self.deploys.machines_at:
+            self.deploys.see_machines(fact)
+            self._take_effect(fact.at)
+
+    def _take_effect(self, at: float) -> None:
+        running = self.rollbacks.running
+        expected = None if running is None else running.good
+        change = self.deploys.take_effect(at, expected)
+        if change is not None:
+            self._begin(change)
+        self._learn(at, set())
+
+    def _begin(self, change: Change) -> None:
+        self.suppressed = 0
+        for watch in self._following():
+            watch.cross(change.came_at, change.at)
+
+    def _close(self, current: Release, at: float) -> None:
+        """A successor appeared: was the release it follows good?"""
+        critical = [t for t in self.policy.triggers if t.severity is Severity.CRITICAL]
+        quiet = all(state_of(t, self, at) not in BAD_STATES for t in critical)
+        complete = current.status is ReleaseStatus.COMPLETE
+        if complete and quiet and current in self.ledger.cleared:
+            self.ledger.good.add(current)
+
+    def _learn(self, at: float, touched: set[TriggerName]) -> None:
+        """Note whether the current release was seen well, or is to blame for a breach."""
+        if self.current is None or self.rollbacks.running is not None:
+            return
+        for trigger in self.policy.triggers:
+            if trigger.severity is Severity.CRITICAL and depends(trigger, touched, self.triggers):
+                self._note_standing(self.current, trigger, at)
+
+    def _note_standing(self, current: Release, trigger: Trigger, at: float) -> None:
+        if state_of(trigger, self, at) is TriggerState.BREACHED:
+            if self._blames(trigger, at):
+                self.ledger.bad.add(current)
+        elif not isinstance(trigger.rule, DeployFailed) and known_well(trigger, self, at):
+            self.ledger.cleared.add(current)
+
+    def _blames(self, trigger: Trigger, at: float) -> bool:
+        watched = at - self.deploys.current_since <= self.policy.safety.watch_seconds
+        if not watched or not self.control_ok or self.deploys.rollback_why(self.ledger):
+            return False
+        return trust_of(trigger, self, at)[0] is not Trust.ILL and not veto_why(trigger, self, at)
+
+    def _switch(self, fact: RollbackSwitched) -> None:
+        started = self.rollbacks.switch(fact)
+        if started is None:
+            return
+        self.deploys.switch_back(started.good, fact.version, fact.at)
+        for watch in self._following():
+            watch.start_over(fact.at)
+
+    def _following(self) -> list[SignalWatch]:
+        """The watches that start anew with a release; a veto looks at something else."""
+        return [watch for place, watch in self.watches.items() if not place.veto]

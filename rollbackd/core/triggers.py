@@ -1,0 +1,255 @@
+"""A trigger's verdict, from the signals being watched. It says what is, not what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from rollbackd.core import wording
+from rollbackd.core.deploys import Deploys
+from rollbackd.core.model import Json, TriggerName, TriggerState, Verdict
+from rollbackd.core.policy import Composite, DeployFailed, Signal, TargetPolicy, Trigger, TriggerRef
+from rollbackd.core.watch import SignalWatch, Trust
+
+PRECEDENCE = (
+    TriggerState.BREACHED,
+    TriggerState.ERROR,
+    TriggerState.NO_DATA,
+    TriggerState.PENDING,
+    TriggerState.OK,
+)
+
+
+class Place(NamedTuple):
+    """Where a signal stands: in a trigger's rule, or among its vetoes."""
+
+    trigger: TriggerName
+    veto: bool
+    at: int
+
+
+class Observed(Protocol):
+    """What of a target's state a verdict is made from."""
+
+    @property
+    def policy(self) -> TargetPolicy: ...
+
+    @property
+    def triggers(self) -> Mapping[TriggerName, Trigger]: ...
+
+    @property
+    def watches(self) -> Mapping[Place, SignalWatch]: ...
+
+    @property
+    def deploys(self) -> Deploys: ...
+
+    @property
+    def created_at(self) -> float: ...
+
+
+def judge(trigger: Trigger, state: Observed, now: float) -> Verdict:
+    """What one trigger says at `now`, with the numbers that make it say so."""
+    match trigger.rule:
+        case DeployFailed():
+            return _judge_deploy(trigger, state, now)
+        case Signal():
+            watch = state.watches[Place(trigger.name, veto=False, at=0)]
+            return Verdict(
+                trigger=trigger.name,
+                state=watch.state(now),
+                since=watch.since(now),
+                value=watch.gauge.value,
+                threshold=wording.threshold(watch),
+                samples=watch.gauge.samples,
+                why=wording.signal(watch, now),
+                evidence=wording.evidence(watch, now),
+            )
+        case Composite(parts=parts):
+            return _judge_composite(trigger, parts, state, now)
+
+
+def state_of(trigger: Trigger, state: Observed, now: float) -> TriggerState:
+    """The verdict's state alone; what a sample pays for."""
+    match trigger.rule:
+        case DeployFailed():
+            return _deploy_state(state, now)
+        case Signal():
+            return state.watches[Place(trigger.name, veto=False, at=0)].state(now)
+        case Composite(every=every):
+            return _combine([part.state for part in _parts(trigger, state, now)], every=every)
+
+
+def trust_of(trigger: Trigger, state: Observed, now: float) -> tuple[Trust, float | None]:
+    """How well the trigger stood when the current release came; if ill, since when."""
+    match trigger.rule:
+        case DeployFailed():
+            return Trust.WELL, None
+        case Signal():
+            watch = state.watches[Place(trigger.name, veto=False, at=0)]
+            return watch.trust, watch.before_since
+        case Composite():
+            breached = [
+                part.trust
+                for part in _parts(trigger, state, now)
+                if part.state is TriggerState.BREACHED
+            ]
+            # One part that went bad since the release is enough: without it, no breach.
+            order = (Trust.WELL, Trust.UNKNOWN, Trust.ILL)
+            return min(breached, key=lambda t: order.index(t[0]), default=(Trust.UNKNOWN, None))
+
+
+def known_well(trigger: Trigger, state: Observed, now: float) -> bool:
+    """Whether samples say that it is well; silence says nothing."""
+    match trigger.rule:
+        case DeployFailed():
+            return _deploy_state(state, now) is TriggerState.OK
+        case Signal():
+            return state.watches[Place(trigger.name, veto=False, at=0)].well(now)
+        case Composite(every=every):
+            parts = _parts(trigger, state, now)
+            return any(p.well for p in parts) if every else all(p.well for p in parts)
+
+
+def veto_why(trigger: Trigger, state: Observed, now: float) -> str:
+    """What speaks against blaming the release; empty when nothing does.
+
+    A veto stands aside only when it is known to be well: a dependency that cannot be looked at
+    may be just what is broken.
+    """
+    for index, part in enumerate(trigger.unless):
+        if isinstance(part, TriggerRef):
+            other = state.triggers[part.trigger]
+            if not known_well(other, state, now):
+                return f"{other.name}: {judge(other, state, now).why}"
+        else:
+            watch = state.watches[Place(trigger.name, veto=True, at=index)]
+            if not watch.well(now):
+                return wording.signal(watch, now)
+    return ""
+
+
+def depends(
+    trigger: Trigger, touched: set[TriggerName], triggers: Mapping[TriggerName, Trigger]
+) -> bool:
+    """Whether the trigger may have changed. What needs no sample is always looked at."""
+    if trigger.name in touched:
+        return True
+    if isinstance(trigger.rule, Composite):
+        refs = [p.trigger for p in trigger.rule.parts if isinstance(p, TriggerRef)]
+        return any(depends(triggers[ref], touched, triggers) for ref in refs)
+    return not isinstance(trigger.rule, Signal)
+
+
+class _Part(NamedTuple):
+    name: str
+    state: TriggerState
+    trust: tuple[Trust, float | None]
+    well: bool
+    onset: float | None
+    why: str
+
+
+def _parts(trigger: Trigger, state: Observed, now: float) -> list[_Part]:
+    assert isinstance(trigger.rule, Composite), "asked of composites only"
+    return [
+        _part(trigger, index, part, state, now) for index, part in enumerate(trigger.rule.parts)
+    ]
+
+
+def _part(
+    trigger: Trigger, index: int, part: Signal | TriggerRef, state: Observed, now: float
+) -> _Part:
+    if isinstance(part, TriggerRef):
+        other = state.triggers[part.trigger]
+        verdict = judge(other, state, now)
+        return _Part(
+            name=other.name,
+            state=verdict.state,
+            trust=trust_of(other, state, now),
+            well=known_well(other, state, now),
+            onset=onset_of(verdict),
+            why=verdict.why,
+        )
+    watch = state.watches[Place(trigger.name, veto=False, at=index)]
+    return _Part(
+        name=part.probe,
+        state=watch.state(now),
+        trust=(watch.trust, watch.before_since),
+        well=watch.well(now),
+        onset=watch.onset,
+        why=wording.signal(watch, now),
+    )
+
+
+def _combine(states: list[TriggerState], *, every: bool) -> TriggerState:
+    """`all` is breached when every part is; otherwise what keeps it from being so speaks."""
+    others = [s for s in states if s is not TriggerState.BREACHED]
+    return worst(others if every and others else states)
+
+
+def worst(states: Sequence[TriggerState]) -> TriggerState:
+    """Where several meet, what is nearest to acting or to blindness speaks."""
+    return min(states, key=PRECEDENCE.index)
+
+
+def onset_of(verdict: Verdict) -> float | None:
+    """When what the verdict speaks of began."""
+    onset = verdict.evidence.get("onset_at")
+    return onset if isinstance(onset, int | float) else None
+
+
+def _judge_composite(
+    trigger: Trigger, parts: tuple[Signal | TriggerRef, ...], state: Observed, now: float
+) -> Verdict:
+    assert isinstance(trigger.rule, Composite), "asked of composites only"
+    read = [_part(trigger, index, part, state, now) for index, part in enumerate(parts)]
+    standing = _combine([part.state for part in read], every=trigger.rule.every)
+    telling = [p for p in read if p.state is standing] or read
+    evidence: dict[str, Json] = {part.name: part.state.value for part in read}
+    onsets = [p.onset for p in telling if p.onset is not None]
+    if onsets and standing in {TriggerState.BREACHED, TriggerState.PENDING}:
+        # All of them: users are hurt since the last joined; any: since the first.
+        evidence["onset_at"] = max(onsets) if trigger.rule.every else min(onsets)
+    joined = " and " if trigger.rule.every else "; "
+    since = evidence.get("onset_at")
+    return Verdict(
+        trigger=trigger.name,
+        state=standing,
+        since=since if isinstance(since, int | float) else now,
+        samples=len(read),
+        why=joined.join(p.why for p in telling),
+        evidence=evidence,
+    )
+
+
+def _deploy_state(state: Observed, now: float) -> TriggerState:
+    deploys = state.deploys
+    newest = deploys.newest
+    if newest is None or (
+        deploys.machines is None and deploys.broken_off(now, state.policy.safety)
+    ):
+        return TriggerState.NO_DATA
+    if not deploys.broken_off(now, state.policy.safety) or not deploys.on(newest):
+        return TriggerState.OK
+    return TriggerState.BREACHED
+
+
+def _judge_deploy(trigger: Trigger, state: Observed, now: float) -> Verdict:
+    deploys, standing = state.deploys, _deploy_state(state, now)
+    newest = deploys.newest
+    if newest is None:
+        return Verdict(
+            trigger=trigger.name, state=standing, since=state.created_at, why="no release seen yet"
+        )
+    since, evidence = deploys.appeared_at(newest), {}
+    on = deploys.on(newest)
+    why = f"v{newest.version} is {newest.status.value}"
+    if standing is TriggerState.NO_DATA:
+        why += ", and no machine has been seen"
+    elif standing is TriggerState.BREACHED:
+        how = "failed" if newest.status.value == "failed" else "was interrupted"
+        why = f"{on} of {len(deploys.machines or ())} machines run v{newest.version}, which {how}"
+        evidence = {"onset_at": since, "machines_on_it": on}
+    elif deploys.broken_off(now, state.policy.safety):
+        why += ", no machine runs it: nothing to undo"
+    return Verdict(trigger=trigger.name, state=standing, since=since, why=why, evidence=evidence)

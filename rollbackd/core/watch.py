@@ -1,0 +1,252 @@
+"""One signal being watched: samples in, a state out. It knows no gates and decides nothing.
+
+What keeps silence from accusing anybody: a gap longer than `max_age` forgets what was pending,
+and a window is not judged while a gap is inside it.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from typing import Final
+
+from rollbackd.core.facts import CheckOutcome, Histogram, Measure, MissReason, Ratio
+from rollbackd.core.gauge import Gauge, holds
+from rollbackd.core.model import TriggerState
+from rollbackd.core.policy import NoData, Signal
+from rollbackd.core.window import Tally
+
+LATE: Final = 1.5  # intervals a sample may come after the previous one and still cover the time
+BROKEN_SOURCES: Final = frozenset(
+    {
+        MissReason.SOURCE_UNREACHABLE, MissReason.SOURCE_UNAUTHORIZED, MissReason.SOURCE_ERROR,
+        MissReason.SOURCE_BAD_BODY, MissReason.NOT_A_NUMBER, MissReason.SEVERAL_SERIES,
+        MissReason.PROBE_ERROR,
+    }
+)  # fmt: skip
+
+
+class Trust(enum.StrEnum):
+    """What was known of a signal at the moment the current release came."""
+
+    WELL = "well"
+    UNKNOWN = "unknown"
+    ILL = "ill"  # it was bad already, and was not seen well since
+
+
+class SignalWatch:
+    """Fed sample by sample in the order of time; late ones are kept out by the caller."""
+
+    def __init__(self, signal: Signal, now: float) -> None:
+        self.signal = signal
+        self.gauge = Gauge(signal)
+        of_last = signal.breaches.of_last if signal.breaches else 1
+        self.tally = Tally(of_last, LATE * of_last * signal.interval_seconds)
+        self.seen_at = now  # until when there was no gap
+        self.sample_at = -math.inf  # the newest sample, counted or not
+        self.counts_after = -math.inf
+        self.blocked_until = -math.inf
+        self.refused_at: float | None = None
+        self.missed = ""  # why the newest look was a miss
+        self.asleep = False
+        self.before = Trust.UNKNOWN
+        self.before_since: float | None = None
+        self._gap_since_restart = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self.gauge.clear()
+        self.refused_at = None
+        self._drop_judgement()
+
+    def _drop_judgement(self) -> None:
+        self.tally.clear()
+        self.judged_at: float | None = None
+        self.well_since: float | None = None
+        self.bad_since: float | None = None
+        self.breached_at: float | None = None
+        self.covered_seconds = 0.0
+        self.thin = False
+        self.known_well = False
+        self._well_until_bad = False
+
+    # What comes in -------------------------------------------------------------------------
+
+    def take(self, at: float, measure: Measure, outcome: CheckOutcome, *, counts: bool) -> None:
+        """Take one sample in. `counts` False: seen, but the release is still settling."""
+        if at - self.seen_at > self.signal.max_age_seconds:
+            self._notice_gap(at)
+        previous, self.sample_at = self.sample_at, at
+        self.seen_at, self.missed, self.asleep = at, "", False
+        if not counts or at <= self.counts_after:
+            return
+        if isinstance(measure, Ratio | Histogram) and previous < self.counts_after:
+            return  # it also tells of the time before
+        if outcome is CheckOutcome.REFUSED:
+            self._refuse(at)
+            return
+        self.refused_at = None
+        value = self.gauge.read(at, measure, outcome)
+        self.thin = value is None or at < self.blocked_until or self.gauge.thin
+        if value is not None and not self.thin:
+            self._judge(at, value)
+
+    def miss(self, reason: str) -> None:
+        """Only remembered for the wording: the gap speaks for itself."""
+        self.missed = reason
+
+    def idle(self, at: float) -> None:
+        """The app is asleep: no gap, and no time that counts."""
+        self.seen_at = max(self.seen_at, at)
+        self.asleep = True
+
+    def restart(self, at: float) -> None:
+        """Count only samples after `at`."""
+        self._forget()
+        self.counts_after = at
+        self.seen_at = max(self.seen_at, at)
+
+    def start_over(self, at: float) -> None:
+        """Something else runs since `at`: what was known before says nothing any more."""
+        self.before, self.before_since = Trust.UNKNOWN, None
+        self.restart(at)
+
+    def cross(self, came_at: float, at: float) -> None:
+        """A release came: it cannot have been on any machine before `came_at`, is by `at`.
+
+        Remembers how the signal was then, so that the release is not blamed for what it found.
+        """
+        fresh = at - self.seen_at <= self.signal.max_age_seconds
+        self.before, self.before_since = self._before(came_at, fresh=fresh)
+        self._gap_since_restart = False
+        self.restart(at)
+
+    def _before(self, came_at: float, *, fresh: bool) -> tuple[Trust, float | None]:
+        if self.bad_since is not None and self.bad_since < came_at:
+            return Trust.ILL, self.bad_since
+        if self.trust is Trust.ILL:
+            return Trust.ILL, self.before_since
+        well = self.known_well or self._well_until_bad
+        if self.judged_at is None and not self._gap_since_restart:
+            well = well or self.before is Trust.WELL
+        return (Trust.WELL if well and fresh else Trust.UNKNOWN), None
+
+    def _notice_gap(self, at: float) -> None:
+        self._forget()
+        if self.gauge.sums:
+            # What was lost might have thinned the bad out: wait until it would have left.
+            self.blocked_until = at + self.signal.window_seconds
+        self._gap_since_restart = True
+
+    def _refuse(self, at: float) -> None:
+        # It answers, so it is not down; it refuses us, so nothing else is known.
+        self._drop_judgement()
+        self.refused_at = at
+
+    # The state machine ---------------------------------------------------------------------
+
+    def _judge(self, at: float, value: float) -> None:
+        signal = self.signal
+        if self.judged_at is not None and at - self.judged_at > signal.max_age_seconds:
+            self._drop_judgement()  # too little was seen for too long
+        step = 0.0 if self.judged_at is None else at - self.judged_at
+        self.judged_at = at
+        bad = holds(signal.breach, value)
+        self.tally.add(at, bad)
+        self._clock(at, step, bad=bad)
+        enough = self._enough(bad=bad)
+        clear = not enough if signal.clear is None else holds(signal.clear, value) and not enough
+        if enough and self.breached_at is None:
+            self.breached_at = at
+        elif self.breached_at is not None and clear:
+            self.breached_at = None
+        if not bad and self.breached_at is None:
+            self.bad_since = None
+            self.well_since = at if self.well_since is None else self.well_since
+            self.known_well = self.known_well or (clear and self._covered)
+
+    def _clock(self, at: float, step: float, *, bad: bool) -> None:
+        if not bad:
+            self.covered_seconds = 0.0
+            return
+        if self.bad_since is None:
+            self.bad_since = at
+            self._well_until_bad = self.known_well
+            self.covered_seconds = 0.0
+        else:
+            interval = self.signal.interval_seconds
+            self.covered_seconds += step if step <= LATE * interval else interval
+        self.known_well = False
+        self.well_since = None
+
+    def _enough(self, *, bad: bool) -> bool:
+        breaches = self.signal.breaches
+        if breaches is not None:
+            return self.tally.bad >= breaches.at_least
+        return bad and self.covered_seconds >= self.signal.for_seconds
+
+    @property
+    def _covered(self) -> bool:
+        return self.signal.breaches is None or self.tally.full
+
+    # What comes out ------------------------------------------------------------------------
+
+    @property
+    def trust(self) -> Trust:
+        """Whether a breach now can be laid at the current release's door."""
+        seen_well = self.known_well or self._well_until_bad
+        return Trust.WELL if seen_well else self.before
+
+    def fresh(self, now: float) -> bool:
+        if self.judged_at is None or self.thin:
+            return False
+        return now - self.judged_at <= self.signal.max_age_seconds
+
+    def well(self, now: float) -> bool:
+        """Known to be well: what a veto needs to stand aside, and a release to be good."""
+        if self.signal.no_data is NoData.OK and self.state(now) is TriggerState.OK:
+            return True
+        return self.known_well and self.fresh(now)
+
+    def state(self, now: float) -> TriggerState:
+        if self.refused_at is not None:
+            fresh = now - self.refused_at <= self.signal.max_age_seconds
+            return TriggerState.ERROR if fresh else self._no_data()
+        if not self.fresh(now):
+            return self._no_data()
+        if self.breached_at is not None and self._still_enough(now):
+            return TriggerState.BREACHED
+        bad_looks = self.signal.breaches is not None and self.tally.bad_at(now) > 0
+        if self.bad_since is not None or bad_looks:
+            return TriggerState.PENDING
+        return TriggerState.OK
+
+    def _still_enough(self, now: float) -> bool:
+        # Between two samples the older looks grow too old to count, unless `clear` holds on.
+        breaches = self.signal.breaches
+        if breaches is None or self.signal.clear is not None:
+            return True
+        return self.tally.bad_at(now) >= breaches.at_least
+
+    def _no_data(self) -> TriggerState:
+        if self.signal.no_data is NoData.OK:
+            return TriggerState.OK
+        return TriggerState.ERROR if self.missed in BROKEN_SOURCES else TriggerState.NO_DATA
+
+    def since(self, now: float) -> float:
+        """When the present state began, as far as samples tell."""
+        began = {
+            TriggerState.BREACHED: self.breached_at,
+            TriggerState.PENDING: self.onset,
+            TriggerState.ERROR: self.refused_at,
+            TriggerState.OK: self.well_since,
+        }.get(self.state(now))
+        if began is not None:
+            return began
+        return self.seen_at if self.judged_at is None else self.judged_at
+
+    @property
+    def onset(self) -> float | None:
+        """When what is bad now began."""
+        oldest = self.tally.oldest_bad() if self.signal.breaches is not None else None
+        return oldest if oldest is not None else self.bad_since

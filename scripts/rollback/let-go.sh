@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Gives back what rollbackd holds on an app when rollbackd itself is gone: releases our leases and
+# uncordons what we cordoned. Needs flyctl (logged in, or FLY_API_TOKEN) and jq, nothing of ours.
+# Touches only what carries our mark. Exit: 0 all let go, 1 something refused, 2 usage.
+set -euo pipefail
+
+readonly mark="rollbackd"          # our lease descriptions begin with it
+readonly cordon_key="rollbackd_cordon" # the metadata key of a machine we cordoned
+
+if [[ $# -ne 1 || $1 == -* ]]; then
+  echo "usage: $0 APP" >&2
+  exit 2
+fi
+readonly app=$1
+
+for tool in flyctl jq; do
+  if ! command -v "$tool" >/dev/null; then
+    echo "$0: $tool is needed" >&2
+    exit 2
+  fi
+done
+
+if ! machines=$(flyctl machine list --app "$app" --json); then
+  echo "$app: cannot list the machines (is the token good for this app?)" >&2
+  exit 1
+fi
+ids=$(jq --raw-output '.[].id' <<<"$machines")
+cordoned=$(jq --raw-output --arg key "$cordon_key" \
+  '.[] | select((.config.metadata // {})[$key] // "" | . != "") | .id' <<<"$machines")
+
+if [[ -z $ids ]]; then
+  echo "$app: no machines"
+  exit 0
+fi
+
+done_any=false
+failed=false
+
+# The lease first: a leased machine refuses to be uncordoned.
+for id in $ids; do
+  lease=$(flyctl machine leases view "$id" --app "$app" --json 2>/dev/null || true)
+  ours=$(jq --arg mark "$mark" \
+    '[.. | objects | .description? // empty | strings | select(startswith($mark))] | length' \
+    <<<"${lease:-null}" 2>/dev/null || echo 0)
+  [[ ${ours:-0} -gt 0 ]] || continue
+  done_any=true
+  if flyctl machine leases clear "$id" --app "$app" >/dev/null; then
+    echo "$app $id: lease released"
+  else
+    echo "$app $id: lease NOT released; it expires by itself" >&2
+    failed=true
+  fi
+done
+
+for id in $cordoned; do
+  done_any=true
+  if flyctl machine uncordon "$id" --app "$app" >/dev/null; then
+    echo "$app $id: back in traffic"
+  else
+    echo "$app $id: NOT uncordoned; try: flyctl machine uncordon $id --app $app" >&2
+    failed=true
+  fi
+done
+
+$done_any || echo "$app: nothing here carries our mark"
+if $failed; then exit 1; fi

@@ -1,0 +1,99 @@
+"""let-go.sh gives back what is ours, with flyctl and jq alone."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[3] / "scripts" / "rollback" / "let-go.sh"
+FLYCTL = """#!/usr/bin/env bash
+echo "$*" >> "$HERE/calls"
+case "$*" in
+  "machine list "*) cat "$HERE/machines.json" ;;
+  "machine leases view "*) cat "$HERE/lease-$4.json" 2>/dev/null || exit 1 ;;
+  "$REFUSES "*) echo "no" >&2; exit 1 ;;
+esac
+"""
+
+
+def machine(name: str, **metadata: str) -> dict[str, object]:
+    return {"id": name, "config": {"metadata": metadata}}
+
+
+@pytest.fixture
+def fly(tmp_path: Path) -> Path:
+    flyctl = tmp_path / "flyctl"
+    flyctl.write_text(FLYCTL)
+    flyctl.chmod(0o755)
+    machines = [
+        machine("m1", rollbackd_cordon="shop-v42-1"),
+        machine("m2", rollbackd_op="x"),
+        machine("m3"),
+        {"id": "m4", "config": None},
+    ]
+    (tmp_path / "machines.json").write_text(json.dumps(machines))
+    ours = {"m1": {"status": "success", "data": {"description": "rollbackd shop-v42-1"}}}
+    (tmp_path / "lease-m1.json").write_text(json.dumps(ours))
+    theirs = {"m3": {"data": {"description": "bill deploys with rollbackd off"}}}
+    (tmp_path / "lease-m3.json").write_text(json.dumps(theirs))
+    return tmp_path
+
+
+def run(fly: Path, *arguments: str, refuses: str = "-") -> subprocess.CompletedProcess[str]:
+    env = {"PATH": f"{fly}:{os.environ['PATH']}", "HERE": str(fly), "REFUSES": refuses}
+    return subprocess.run(
+        [str(SCRIPT), *arguments], env=env, capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+def mutations(fly: Path) -> list[str]:
+    calls = (fly / "calls").read_text().splitlines()
+    return [call for call in calls if "clear" in call or "uncordon" in call]
+
+
+def test_our_lease_goes_first_then_our_cordon_and_nothing_else(fly: Path) -> None:
+    done = run(fly, "shop")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["shop m1: lease released", "shop m1: back in traffic"]
+    assert mutations(fly) == [
+        "machine leases clear m1 --app shop",
+        "machine uncordon m1 --app shop",
+    ]
+
+
+def test_where_nothing_is_ours_it_says_so(fly: Path) -> None:
+    (fly / "machines.json").write_text(json.dumps([machine("m3")]))
+
+    done = run(fly, "shop")
+
+    assert (done.returncode, done.stdout) == (0, "shop: nothing here carries our mark\n")
+    assert mutations(fly) == []
+
+
+def test_one_that_refuses_is_told_and_the_rest_is_still_let_go(fly: Path) -> None:
+    done = run(fly, "shop", refuses="machine leases clear")
+
+    assert done.returncode == 1
+    assert "m1: lease NOT released" in done.stderr
+    assert "m1: back in traffic" in done.stdout
+
+
+def test_an_app_that_cannot_be_listed_is_an_error(fly: Path) -> None:
+    (fly / "machines.json").unlink()
+
+    done = run(fly, "shop")
+
+    assert done.returncode == 1
+    assert "cannot list the machines" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("shop", "till")])
+def test_it_wants_one_app(fly: Path, arguments: tuple[str, ...]) -> None:
+    assert run(fly, *arguments).returncode == 2
+
+
+def test_it_is_valid_bash() -> None:
+    subprocess.run(["bash", "-n", str(SCRIPT)], check=True)

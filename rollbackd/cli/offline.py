@@ -43,7 +43,7 @@ async def status(store: Store) -> JsonObject:
     last: dict[str, JsonObject] = {}
     for line in await store.record_lines(None, _RECORD_LINES):
         if line.kind == "decision" and line.target:
-            last[line.target] = {**line.data, "at": line.at}
+            last[line.target] = _decided(line.data, line.at)
     until = _paused(await store.facts(0))
     running = {j.plan.target: j for j in await store.unfinished()}
     names = sorted({*last, *until, *running})
@@ -91,6 +91,18 @@ def history_of(target: str | None, limit: int) -> Callable[[Store], Awaitable[Js
         return {"daemon": "down", "rollbacks": [shapes.past(row) for row in rows]}
 
     return ask
+
+
+def _decided(data: JsonObject, at: float) -> JsonObject:
+    """A line of the record in the words of the status."""
+    by = "auto" if data.get("trigger") else "manual"
+    return {
+        "kind": data.get("decision"),
+        "reason": data.get("reason") or by,
+        "why": data.get("why") or "",
+        "trigger": data.get("trigger"),
+        "at": at,
+    }
 
 
 def _begun(journal: Journal) -> JsonObject:

@@ -157,7 +157,7 @@ def _decision(target: JsonObject) -> str:
     decision = target.get("decision")
     if not isinstance(decision, dict):
         return "-"
-    return f"{decision.get('kind') or decision.get('decision')}: {decision.get('reason')}"
+    return f"{decision.get('kind')}: {decision.get('reason')}"
 
 
 def _sentence(decision: Json) -> str:

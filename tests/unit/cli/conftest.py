@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
@@ -25,40 +25,44 @@ class Served:
     url: str
 
 
-@pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+@pytest.fixture(scope="session")
+def listeners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A daemon's listeners in a thread of their own: the CLI is synchronous."""
-    for name in ("ROLLBACKD_URL", "ROLLBACKD_TOKEN_RO", "ROLLBACKD_TOKEN_RW"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("ROLLBACKD_STATE", str(tmp_path))
+    state = tmp_path_factory.mktemp("state")
     desk = FakeDesk()
     began, over = threading.Event(), asyncio.Event()
-    address: list[str] = []
     loop = asyncio.new_event_loop()
+    local = private_app(desk, tokens=Tokens(), count=lambda *_: None, trusted=True)
+    remote = private_app(desk, tokens=Tokens(rw=RW), count=lambda *_: None)
+    both = Listener(local, state / "rollbackd.sock"), Listener(remote, "127.0.0.1:0")
 
     async def serve() -> None:
-        apps = [
-            Listener(
-                private_app(desk, tokens=Tokens(), count=lambda *_: None, trusted=True),
-                tmp_path / "rollbackd.sock",
-            ),
-            Listener(private_app(desk, tokens=Tokens(rw=RW), count=lambda *_: None), "127.0.0.1:0"),
-        ]
-        for listener in apps:
+        for listener in both:
             await listener.start()
-            address.append(listener.address)
         began.set()
         await over.wait()
-        for listener in apps:
+        for listener in both:
             await listener.stop()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
     thread.start()
     assert began.wait(10)
-    yield Served(desk=desk, state=tmp_path, url=f"http://{address[1]}")
+    yield Served(desk=desk, state=state, url=f"http://{both[1].address}")
     loop.call_soon_threadsafe(over.set)
     thread.join(10)
     loop.close()
+
+
+@pytest.fixture
+def served(listeners: Served, monkeypatch: pytest.MonkeyPatch) -> Served:
+    """The listeners with a desk as new, and an environment that leads to them."""
+    for name in ("ROLLBACKD_URL", "ROLLBACKD_TOKEN_RO", "ROLLBACKD_TOKEN_RW"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROLLBACKD_STATE", str(listeners.state))
+    fresh = FakeDesk()
+    for field in fields(fresh):
+        setattr(listeners.desk, field.name, getattr(fresh, field.name))
+    return listeners
 
 
 Run = Callable[..., Result]

@@ -1,0 +1,106 @@
+"""With no daemon alive the looks read the journal, and say that they do."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from rollbackd.clock import SystemClock
+from rollbackd.core.facts import Paused, ReleasesSeen
+from rollbackd.core.model import Hold, HoldReason, TargetName
+from rollbackd.core.runbook import RollbackState
+from rollbackd.stores.sqlite import SqliteStore
+from tests.support_rollback import SHOP, decision, plan, release
+
+Run = Callable[..., Result]
+BLOG = TargetName("blog")
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory that a daemon left in the middle of a rollback."""
+    directory = tmp_path / "state"
+    monkeypatch.delenv("ROLLBACKD_URL", raising=False)
+    monkeypatch.setenv("ROLLBACKD_STATE", str(directory))
+    asyncio.run(leave(directory))
+    return directory
+
+
+async def leave(directory: Path) -> None:
+    clock = SystemClock()
+    store = SqliteStore(directory, clock)
+    await store.open()
+    try:
+        now = clock.now()
+        seen = ReleasesSeen(target=SHOP, at=now - 60, releases=(release(42), release(41)))
+        await store.keep(seen)
+        until = now + 3600
+        await store.keep(Paused(target=BLOG, at=now, until=until, by="ann", reason="migration"))
+        await store.record(Hold(target=BLOG, at=now, reason=HoldReason.PAUSED, why="by ann"))
+        await store.record(decision())
+        journal = await store.begin(decision(), plan(decision()))
+        await store.turn(journal.plan.rollback, RollbackState.RUNNING, fence=journal.fence)
+    finally:
+        await store.close()
+
+
+def test_status_tells_the_last_decision_and_what_is_unfinished(state: Path, rollbackd: Run) -> None:
+    told = rollbackd("status")
+
+    assert told.exit_code == 0
+    assert "no daemon answers on" in told.stderr
+    lines = {line.split()[0]: line for line in told.stdout.splitlines()}
+    assert "hold: paused" in lines["blog"]
+    assert "in 59m" in lines["blog"]
+    assert "roll_back: auto" in lines["shop"]
+    found = json.loads(rollbackd("status", "--json").stdout)
+    assert found["daemon"] == "down"
+    (shop,) = [t for t in found["targets"] if t["name"] == "shop"]
+    assert shop["rollback"] == {"id": decision().id, "state": "running"}
+
+
+def test_status_of_one_target_is_that_one_alone(state: Path, rollbackd: Run) -> None:
+    told = rollbackd("status", "blog")
+
+    assert "shop" not in told.stdout
+    assert "blog" in told.stdout
+    assert rollbackd("status", "nobody").exit_code == 2
+
+
+def test_releases_are_those_last_seen(state: Path, rollbackd: Run) -> None:
+    told = rollbackd("releases")
+
+    assert told.exit_code == 0
+    assert "as last seen 1m" in told.stderr
+    lines = told.stdout.splitlines()
+    assert lines[1].split()[:3] == ["*", "v42", "unknown"]
+    assert lines[2].split()[:2] == ["v41", "unknown"]
+    assert rollbackd("releases", "nobody").exit_code == 2
+
+
+def test_history_is_the_journal(state: Path, rollbackd: Run) -> None:
+    told = rollbackd("history", "--json")
+    table = rollbackd("history", "shop", "--steps")
+
+    (row,) = json.loads(told.stdout)["rollbacks"]
+    assert (row["id"], row["state"], row["from_version"]) == (decision().id, "running", 42)
+    assert "v42 -> v41" in table.stdout
+    assert "update 2" in table.stdout
+    assert json.loads(rollbackd("history", "blog", "--json").stdout)["rollbacks"] == []
+
+
+def test_what_changes_something_needs_a_living_daemon(state: Path, rollbackd: Run) -> None:
+    for words in (("resume", "blog"), ("rollback", "shop", "--reason", "x", "--yes")):
+        assert rollbackd(*words).exit_code == 69
+
+
+def test_looking_changes_nothing(state: Path, rollbackd: Run) -> None:
+    before = (state / "rollbackd.db").read_bytes()
+
+    for words in (("status",), ("releases",), ("history",)):
+        rollbackd(*words)
+
+    assert (state / "rollbackd.db").read_bytes() == before

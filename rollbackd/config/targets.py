@@ -208,6 +208,7 @@ def _probe_policy(name: str, setup: ProbeSetup, triggers: tuple[Trigger, ...]) -
         measure=setup.measure,
         interval_seconds=setup.interval_seconds,
         window_seconds=max(reach),
+        delay_seconds=float(getattr(setup.config, "delay", 0.0)),
     )
 
 

@@ -38,7 +38,7 @@ def watches(
     return {
         place: kept[place]
         if place in kept and _same_signal(old, new, place, kept[place].signal, signal)
-        else SignalWatch(signal, now)
+        else SignalWatch(signal, now, delay_seconds=_delay(new, signal))
         for place, signal in signals(new)
     }
 
@@ -60,6 +60,11 @@ def _same_signal(
 def _same_probe(old: TargetPolicy, new: TargetPolicy, name: ProbeName) -> bool:
     same_settings = _mark(old, "probe", name) == _mark(new, "probe", name)
     return old.probes.get(name) == new.probes.get(name) and same_settings
+
+
+def _delay(policy: TargetPolicy, signal: Signal) -> float:
+    probe = policy.probes.get(signal.probe)
+    return 0.0 if probe is None else probe.delay_seconds
 
 
 def _mark(policy: TargetPolicy, kind: str, name: str) -> str | None:

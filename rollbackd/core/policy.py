@@ -183,6 +183,7 @@ class ProbePolicy:
     measure: MeasureKind
     interval_seconds: float
     window_seconds: float
+    delay_seconds: float = 0.0  # a sample tells of what was until this long before its `at`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,10 +203,7 @@ class TimeWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Safety:
-    """`settle_at_most_seconds` None means auto: 2 x the slowest of the last ten boots, 60..180 s.
-
-    `boot_seconds_floor`/`ceiling` bound auto; they differ from 60/180 only in the demo.
-    """
+    """`settle_at_most_seconds` None means auto: 2 x the slowest of the last ten boots, bounded."""
 
     settle_until_first_success: bool
     settle_at_most_seconds: float | None

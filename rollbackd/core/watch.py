@@ -37,8 +37,9 @@ class Trust(enum.StrEnum):
 class SignalWatch:
     """Fed sample by sample in the order of time; late ones are kept out by the caller."""
 
-    def __init__(self, signal: Signal, now: float) -> None:
+    def __init__(self, signal: Signal, now: float, *, delay_seconds: float = 0.0) -> None:
         self.signal = signal
+        self.delay_seconds = delay_seconds
         self.gauge = Gauge(signal)
         of_last = signal.breaches.of_last if signal.breaches else 1
         self.tally = Tally(of_last, LATE * of_last * signal.interval_seconds)
@@ -78,10 +79,9 @@ class SignalWatch:
             self._notice_gap(at)
         previous, self.sample_at = self.sample_at, at
         self.seen_at, self.missed, self.asleep = at, "", False
-        if not counts or at <= self.counts_after:
-            return
-        if isinstance(measure, Ratio | Histogram) and previous < self.counts_after:
-            return  # it also tells of the time before
+        told = previous if isinstance(measure, Ratio | Histogram) else at
+        if not counts or at <= self.counts_after or told - self.delay_seconds < self.counts_after:
+            return  # it tells of the time before, too
         if outcome is CheckOutcome.REFUSED:
             self._refuse(at)
             return
@@ -122,7 +122,7 @@ class SignalWatch:
         self.restart(at)
 
     def _before(self, came_at: float, *, fresh: bool) -> tuple[Trust, float | None]:
-        if self.bad_since is not None and self.bad_since < came_at:
+        if self.bad_since is not None and self.bad_since - self.delay_seconds < came_at:
             return Trust.ILL, self.bad_since
         if self.trust is Trust.ILL:
             return Trust.ILL, self.before_since

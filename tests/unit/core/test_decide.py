@@ -1,8 +1,7 @@
 """From facts to a decision: one bad release, and everything that keeps it from being acted on."""
 
-from tests.unit.core.world import breached_world
-
 from rollbackd.core.model import HoldReason
+from tests.unit.core.world import breached_world
 
 
 def test_a_release_that_breaks_a_healthy_app_is_rolled_back_to_the_one_before() -> None:

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-integration check fmt bench faults lock mutate clean run-time dev
+.PHONY: demo test test-integration check fmt bench faults lock mutate docs clean run-time dev
 
 demo: run-time
 	@$(BIN)/rollbackd demo
@@ -40,6 +40,9 @@ check: dev
 fmt: dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: dev
+	$(BIN)/python scripts/generate.py
 
 mutate: dev
 	$(BIN)/mutmut run

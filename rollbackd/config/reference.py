@@ -151,6 +151,8 @@ def _table(schema: dict[str, Any], definitions: dict[str, Any]) -> list[str]:
     lines = []
     if schema.get("description"):
         lines.append(f"{schema['description']}\n")
+    for branch in schema.get("anyOf", ()):
+        lines += _table(branch, definitions)
     properties = schema.get("properties", {})
     if not properties:
         if "enum" in schema:

@@ -1,0 +1,132 @@
+"""What is generated is up to date, and every example passes."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from rollbackd.config.diagnostics import Level
+from rollbackd.config.json_schema import json_schema, schemas, text
+from rollbackd.config.load import load, load_directory
+from rollbackd.config.promise import promises
+from rollbackd.config.reference import reference
+from rollbackd.core.model import TargetName
+from rollbackd.core.policy import Mode
+from tests.unit.config.fakes import PLUGINS
+from tests.unit.config.texts import PROBES, signal
+
+ROOT = Path(__file__).parents[3]
+CONFIG = ROOT / "config"
+FILES = ("monitoring", "alerts", "logging")
+ENVIRON = {"ROLLBACKD_PROMETHEUS_URL": "http://prometheus.test:9090"}
+
+
+def examples() -> list[Any]:
+    """Every block of YAML with targets in README.md and docs/."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [
+        pytest.param(block, id=f"{page.name}-{number}")
+        for page in pages
+        for number, block in enumerate(
+            re.findall(r"^```ya?ml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+        )
+        if re.search(r"^targets:", block, re.MULTILINE)
+    ]
+
+
+def test_there_are_examples() -> None:
+    assert examples()
+
+
+@pytest.mark.parametrize("example", examples())
+def test_every_example_passes(tmp_path: Path, example: str) -> None:
+    (tmp_path / "example.yml").write_text(example)
+
+    load(tmp_path / "example.yml", ENVIRON)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_committed_schema_is_what_the_models_say(name: str) -> None:
+    file = f"rollback-{name}.schema.json"
+
+    assert (CONFIG / file).read_text() == text(schemas()[file]), "run: make docs"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_files_name_their_schema_and_fit_it(name: str) -> None:
+    written = (CONFIG / f"rollback-{name}.yml").read_text()
+    schema = json.loads((CONFIG / f"rollback-{name}.schema.json").read_text())
+
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(yaml.safe_load(written), schema)
+    assert written.startswith(f"# yaml-language-server: $schema=rollback-{name}.schema.json\n")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"targets": {"a": {"mod": "auto"}}},
+        {"targets": {"a": {"probes": {"p": {"htpt": {}}}}}},
+        {"targets": {"a": {"probes": {"p": {"http": {"pth": "/"}}}}}},
+        {"targets": {"a": {"probes": {"p": {"http": {}, "interval": 5}}}}},
+        {"targets": {"a": {"triggers": {"t": {"probe": "p", "breach_when": {"abov": 1}}}}}},
+        {"targets": {"a": {"plans": {"p": {"steps": "app"}}}}},
+    ],
+)
+def test_the_schema_refuses_what_the_loader_refuses(wrong: dict[str, Any]) -> None:
+    validator = jsonschema.Draft202012Validator(json_schema(PLUGINS))
+
+    assert not validator.is_valid(wrong)
+
+
+@pytest.mark.parametrize("document", [PROBES, signal("breach_when: {above: 5%}", "for: 1m")])
+def test_the_schema_takes_what_the_loader_takes(document: str) -> None:
+    jsonschema.validate(yaml.safe_load(document), json_schema(PLUGINS))
+
+
+def test_every_key_has_a_description() -> None:
+    def keys(schema: Any, path: str) -> list[str]:
+        if isinstance(schema, list):
+            return [key for one in schema for key in keys(one, path)]
+        if not isinstance(schema, dict):
+            return []
+        bare = [
+            f"{path}.{name}"
+            for name, field in schema.get("properties", {}).items()
+            if isinstance(field, dict) and not field.get("description")
+        ]
+        return bare + [key for name, one in schema.items() for key in keys(one, f"{path}.{name}")]
+
+    bare = [key for key in keys(json_schema(PLUGINS), "") if ".http" not in key]
+
+    assert not [key for key in bare if "prometheus" not in key and "fly" not in key.split(".")[-1]]
+
+
+def test_the_page_of_thresholds_is_what_the_models_say() -> None:
+    assert (ROOT / "docs" / "thresholds.md").read_text() == reference(), "run: make docs"
+
+
+def test_hotdash_passes_its_own_check() -> None:
+    loaded = load_directory(CONFIG, ENVIRON)
+
+    assert not [d for d in loaded.diagnostics if d.severity is Level.ERROR]
+    assert loaded.diagnostics == ()
+    targets = loaded.policy.targets
+    assert {name: target.mode for name, target in targets.items()} == {
+        "staging": Mode.AUTO,
+        "production": Mode.OBSERVE,
+    }
+    assert loaded.targets[TargetName("production")].fly is not None
+
+
+def test_hotdash_s_automatic_triggers_keep_the_runbook_s_five_minutes() -> None:
+    policy = load_directory(CONFIG, ENVIRON).policy
+    staging = promises(policy.targets[TargetName("staging")], policy.mode_ceiling)
+
+    kept = {promise.trigger for promise in staging if promise.kept}
+    assert kept == {"health-down", "deploy-failed"}
+    assert all("approve" in promise.why_not for promise in staging if not promise.kept)

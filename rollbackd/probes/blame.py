@@ -74,6 +74,10 @@ def _judge(error: BaseException) -> Failed | Missed | None:
         case OSError() if error.errno in _OURS:
             reason = _OURS[error.errno]
             return Missed(reason=reason, detail=errno.errorcode[error.errno])
+        case OSError(errno=int() as code):  # our kernel's, and unknown: no evidence against anybody
+            return Missed(
+                reason=MissReason.PROBE_ERROR, detail=errno.errorcode.get(code, str(code))
+            )
     return None
 
 

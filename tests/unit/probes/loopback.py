@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import ssl
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -23,9 +25,9 @@ Behaviour: TypeAlias = Callable[["Request", asyncio.StreamWriter], Awaitable[Non
 class Request:
     """What came in, as far as a test asks."""
 
-    def __init__(self, head: str, body: bytes) -> None:
-        self.head = head
-        self.body = body
+    def __init__(self, head: str, reader: asyncio.StreamReader) -> None:
+        self.reader = reader
+        self.body = b""
         self.line, *rest = head.split("\r\n")
         self.path = self.line.split(" ")[1] if " " in self.line else ""
         self.headers = {
@@ -48,17 +50,12 @@ class Loopback:
     ) -> None:
         self._behaviour = behaviour
         self.host = host
+        self.port = 0
         self._tls = tls
         self.requests: list[Request] = []
         self.connections = 0
         self._open: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-
-    @property
-    def port(self) -> int:
-        assert self._server is not None
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
 
     @property
     def url(self) -> str:
@@ -68,6 +65,7 @@ class Loopback:
     async def __aenter__(self) -> Self:
         tls = server_tls() if self._tls else None
         self._server = await asyncio.start_server(self._accepted, self.host, 0, ssl=tls)
+        self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -94,7 +92,7 @@ class Loopback:
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").removesuffix("\r\n\r\n")
-        request = Request(head, b"")
+        request = Request(head, reader)
         request.body = await reader.readexactly(int(request.headers.get("content-length", "0")))
         self.requests.append(request)
         if isinstance(self._behaviour, bytes):
@@ -128,16 +126,14 @@ def loopback_trust() -> ssl.SSLContext:
 
 
 async def hang(request: Request, writer: asyncio.StreamWriter) -> None:
-    del request, writer
-    await asyncio.Event().wait()
+    """Say nothing until the client hangs up."""
+    del writer
+    await request.reader.read()
 
 
 async def reset(request: Request, writer: asyncio.StreamWriter) -> None:
     del request
     sock = writer.get_extra_info("socket")
-    import socket
-    import struct
-
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 

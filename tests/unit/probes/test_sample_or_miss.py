@@ -264,6 +264,7 @@ async def test_a_resolver_that_does_not_answer_in_time_is_a_miss() -> None:
         (errno.EMFILE, MissReason.OUT_OF_FILES),
         (errno.ENFILE, MissReason.OUT_OF_FILES),
         (errno.ENOBUFS, MissReason.OVERLOADED),
+        (errno.EINVAL, MissReason.PROBE_ERROR),
     ],
 )
 def test_what_our_own_kernel_refuses_is_a_miss(code: int, reason: MissReason) -> None:

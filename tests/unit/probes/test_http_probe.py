@@ -1,0 +1,275 @@
+"""What the http probe asks for, and how it judges the answer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from rollbackd.clock import FakeClock
+from rollbackd.core.errors import ConfigError, Unreachable
+from rollbackd.core.facts import Check, CheckOutcome, MeasureKind, Value
+from rollbackd.core.ports import NobodyHome, Reading
+from rollbackd.plugins import probes
+from rollbackd.probes.http import HttpConfig, HttpProbe
+from tests.unit.probes.loopback import (
+    FakePlatform,
+    Loopback,
+    Request,
+    answer,
+    asleep_platform,
+    build,
+    context,
+    hang,
+    machine,
+    take,
+)
+
+
+async def look(server: Loopback, **config: Any) -> Reading:
+    return await take("http", {"path": "/health", **config}, context(url=server.url))
+
+
+def outcome(reading: Reading) -> CheckOutcome:
+    assert isinstance(reading, Check), reading
+    return reading.outcome
+
+
+@pytest.mark.parametrize(
+    ("config", "reply", "good"),
+    [
+        ({}, answer(status=204), True),
+        ({"expect": {"status": 204}}, answer(status=200), False),
+        ({"expect": {"status": ["2xx", 302]}, "redirects": "none"}, answer(status=302), True),
+        ({"expect": {"body": "all systems"}}, answer(b"yes, all systems go"), True),
+        ({"expect": {"json": {"path": "$.up", "equals": True}}}, answer(b'{"up":true}'), True),
+        ({"expect": {"json": {"path": "$.up", "equals": True}}}, answer(b'{"up":1}'), False),
+        ({"expect": {"json": {"path": "$.n[1]", "equals": 2}}}, answer(b'{"n":[1,2.0]}'), True),
+        ({"expect": {"json": {"path": "$.n", "equals": None}}}, answer(b'{"n":null}'), True),
+        ({"expect": {"json": {"path": "$.n", "present": True}}}, answer(b'{"m":null}'), False),
+        ({"expect": {"json": {"path": "$.n", "present": False}}}, answer(b'{"m":null}'), True),
+        ({"expect": {"headers": {"X-Commit": "^abc"}}}, answer(X_Commit="abcdef"), True),
+        ({"expect": {"headers": {"X-Commit": "^abc"}}}, answer(), False),
+        ({"method": "HEAD"}, b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n", True),
+    ],
+)  # fmt: skip
+async def test_an_answer_is_judged_by_what_is_expected(
+    config: dict[str, Any], reply: bytes, good: bool
+) -> None:
+    async with Loopback(reply) as server:
+        found = outcome(await look(server, **config))
+    assert found is (CheckOutcome.OK if good else CheckOutcome.FAILED)
+
+
+async def test_the_request_says_who_asks_and_carries_the_headers() -> None:
+    async with Loopback(answer()) as server:
+        await look(server, method="POST", body="ping", headers={"X-Key": "k"})
+    request = server.requests[0]
+    assert request.line == "POST /health HTTP/1.1"
+    assert request.headers["user-agent"] == "rollbackd-test"
+    assert request.headers["x-key"] == "k"
+    assert request.headers["host"] == f"127.0.0.1:{server.port}"
+    assert request.body == b"ping"
+
+
+async def test_a_number_is_read_from_the_json_body() -> None:
+    async with Loopback(answer(b'{"errors": 17, "name": "shop"}')) as server:
+        assert await look(server, value="$.errors") == Value(value=17.0)
+
+
+def test_the_measure_is_a_value_only_where_one_is_read() -> None:
+    assert HttpProbe.measure(HttpConfig()) is MeasureKind.CHECK
+    assert HttpProbe.measure(HttpConfig(value="$.x")) is MeasureKind.VALUE
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"path": "health"},
+        {"path": "/a", "url": "http://x/"},
+        {"value": "errors"},
+        {"value": "$..errors"},
+        {"value": "$.a[*]"},
+        {"value": "$.a[?(@.b)]"},
+        {"expect": {"body": "("}},
+        {"expect": {"status": 999}},
+        {"expect": {"status": []}},
+        {"expect": {"json": {"path": "$.a"}}},
+        {"expect": {"json": {"path": "$.a", "equals": 1, "present": True}}},
+        {"size_limit": 10},
+        {"ip": 5},
+        {"redirects": True},
+        {"timout": "3s"},
+    ],
+)
+def test_a_wrong_configuration_is_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        HttpConfig.model_validate(config)
+
+
+def test_a_path_needs_a_target_with_a_url() -> None:
+    with pytest.raises(ConfigError, match="has no url") as caught:
+        build("http", {"path": "/health"}, context(url=None))
+    assert caught.value.hint
+
+
+def test_every_field_says_what_it_is() -> None:
+    for plugin in probes().values():
+        schema = plugin.Config.model_json_schema()
+        for model in (schema, *schema.get("$defs", {}).values()):
+            for name, field in model.get("properties", {}).items():
+                assert field.get("description"), f"{plugin.kind}.{name}"
+
+
+# path: auto --------------------------------------------------------------------------------------
+
+
+class Routes:
+    """Answers 200 at some paths and 404 elsewhere; the paths can change."""
+
+    def __init__(self, *good: str, elsewhere: int = 404) -> None:
+        self.good = set(good)
+        self.elsewhere = elsewhere
+
+    async def __call__(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(status=200 if request.path in self.good else self.elsewhere))
+
+
+async def test_auto_takes_the_first_usual_path_that_is_good() -> None:
+    async with Loopback(Routes("/up", "/status")) as server:
+        probe = build("http", {}, context(url=server.url))
+        await probe.take()
+        server.requests.clear()
+        assert outcome(await probe.take()) is CheckOutcome.OK
+        assert [request.path for request in server.requests] == ["/up"]
+        await probe.close()
+
+
+async def test_auto_looks_at_the_root_and_says_so_when_nothing_else_is_there() -> None:
+    async with Loopback(Routes("/")) as server:
+        probe = build("http", {"path": "auto"}, context(url=server.url))
+        assert outcome(await probe.take()) is CheckOutcome.OK
+        assert isinstance(probe, HttpProbe)
+        assert probe.shallow
+        await probe.close()
+
+
+async def test_auto_stays_with_a_path_that_breaks() -> None:
+    routes = Routes("/healthz", "/", elsewhere=500)
+    async with Loopback(routes) as server:
+        clock = FakeClock()
+        probe = build("http", {}, context(url=server.url, clock=clock))
+        await probe.take()
+        routes.good.remove("/healthz")
+        clock.advance(3600)
+        assert outcome(await probe.take()) is CheckOutcome.FAILED
+        assert server.requests[-1].path == "/healthz"
+        await probe.close()
+
+
+async def test_auto_finds_a_path_that_moved_after_a_while() -> None:
+    routes = Routes("/healthz")
+    async with Loopback(routes) as server:
+        clock = FakeClock()
+        probe = build("http", {}, context(url=server.url, clock=clock))
+        await probe.take()
+        routes.good = {"/livez"}
+        assert outcome(await probe.take()) is CheckOutcome.REFUSED
+        assert outcome(await probe.take()) is CheckOutcome.REFUSED  # too early to search again
+        clock.advance(61)
+        assert outcome(await probe.take()) is CheckOutcome.OK
+        await probe.close()
+
+
+async def test_auto_stays_refused_when_the_path_went_behind_a_login() -> None:
+    routes = Routes("/healthz")
+    async with Loopback(routes) as server:
+        clock = FakeClock()
+        probe = build("http", {}, context(url=server.url, clock=clock))
+        await probe.take()
+        routes.good, routes.elsewhere = set(), 401
+        for _ in range(3):
+            assert outcome(await probe.take()) is CheckOutcome.REFUSED
+            clock.advance(61)
+        await probe.close()
+
+
+async def test_auto_costs_a_hanging_app_one_deadline_and_no_more() -> None:
+    async with Loopback(hang) as server:
+        began = asyncio.get_running_loop().time()
+        reading = await take("http", {}, context(url=server.url, seconds=0.3))
+        spent = asyncio.get_running_loop().time() - began
+    assert outcome(reading) is CheckOutcome.FAILED
+    assert spent < 1.5
+
+
+class PlatformWithPaths(FakePlatform):
+    def __init__(self, *paths: str, down: bool = False) -> None:
+        super().__init__([machine()])
+        self.paths = paths
+        self.down = down
+
+    async def health_paths(self) -> tuple[str, ...]:
+        if self.down:
+            raise Unreachable("no")
+        return self.paths
+
+
+async def test_auto_prefers_the_platforms_own_check() -> None:
+    async with Loopback(Routes("/healthz", "/internal/alive")) as server:
+        platform = PlatformWithPaths("/internal/alive")
+        reading = await take("http", {}, context(url=server.url, platform=platform))
+    assert outcome(reading) is CheckOutcome.OK
+    assert [request.path for request in server.requests] == ["/internal/alive"]
+
+
+async def test_auto_does_without_a_platform_that_is_down() -> None:
+    async with Loopback(Routes("/healthz")) as server:
+        platform = PlatformWithPaths("/internal/alive", down=True)
+        reading = await take("http", {}, context(url=server.url, platform=platform))
+    assert outcome(reading) is CheckOutcome.OK
+
+
+# Sleeping apps --------------------------------------------------------------------------------
+
+
+async def test_a_crashed_machine_of_an_autostopping_app_is_looked_at() -> None:
+    crashed = FakePlatform([machine(state="stopped", autostop=True, crash_looping=True)])
+    async with Loopback(answer(status=502)) as server:
+        reading = await take("http", {"path": "/"}, context(url=server.url, platform=crashed))
+    assert outcome(reading) is CheckOutcome.FAILED
+
+
+async def test_a_platform_that_is_down_does_not_stop_the_look() -> None:
+    down = FakePlatform(error=Unreachable("no"))
+    async with Loopback(answer()) as server:
+        reading = await take("http", {"path": "/"}, context(url=server.url, platform=down))
+    assert outcome(reading) is CheckOutcome.OK
+
+
+async def test_an_app_known_to_sleep_is_let_sleep_while_the_platform_is_down() -> None:
+    platform = asleep_platform()
+    async with Loopback(answer()) as server:
+        clock = FakeClock()
+        made_with = context(url=server.url, platform=platform, clock=clock)
+        probe = build("http", {"path": "/"}, made_with)
+        assert await probe.take() == NobodyHome()
+        platform.error = Unreachable("no")
+        clock.advance(60)
+        assert await probe.take() == NobodyHome()
+        assert server.connections == 0
+        await probe.close()
+
+
+async def test_the_probes_of_a_target_share_one_look_at_its_machines() -> None:
+    platform = FakePlatform([machine(autostop=True)])
+    async with Loopback(answer()) as server:
+        made_with = context(url=server.url, platform=platform)
+        first = build("http", {"path": "/a"}, made_with)
+        second = build("tcp", {"host": "127.0.0.1", "port": server.port}, made_with)
+        await asyncio.gather(first.take(), second.take(), first.take())
+        await first.close()
+        await second.close()
+    assert platform.calls == 1

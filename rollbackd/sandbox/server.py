@@ -118,10 +118,10 @@ class Sandbox:
         trace: TracebackType | None,
     ) -> None:
         self.world.closing.set()
-        for listener in [*self._edges, self._main]:
-            if listener is not None:
-                await listener.stop()
-        await self.platform.machines.close()
+        listeners = [*self._edges, *([self._main] if self._main else [])]
+        await asyncio.gather(
+            self.platform.machines.close(), *(listener.stop() for listener in listeners)
+        )
         await self.world.close()
 
     def _tokens(self) -> list[tuple[str, TokenKind, str | None]]:

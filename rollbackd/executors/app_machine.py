@@ -33,7 +33,7 @@ from rollbackd.fly.platform import FlyPlatform
 
 _RUNS = frozenset({"started", "starting", "failed"})  # flyctl's rule: these are launched again
 _SENDS = 3  # each but the first only after a read-back showed that nothing was applied
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.3
 _ASK_SECONDS = 5.0
 _LEASE_PATIENCE_SECONDS = 45.0  # a deploy that died is free after 13 s; a live one wins
 

@@ -49,6 +49,7 @@ def json_schema(plugins: Mapping[str, type[ProbePlugin]] | None = None) -> dict[
     properties["probes"] = _named(_probe(found, definitions), properties["probes"])
     properties["triggers"] = _named(_moved(_of(TriggerSpec), definitions), properties["triggers"])
     properties["plans"] = _named(_moved(_of(PlanSpec), definitions), properties["plans"])
+    _relax_for_heirs(target)
     definitions["Target"] = target
     root["properties"]["targets"] |= {"additionalProperties": {"$ref": "#/$defs/Target"}}
     return {"$schema": _DRAFT, **root, "$defs": dict(sorted(definitions.items()))}
@@ -96,6 +97,18 @@ def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
         key: names.get(value, value) if key == "$ref" else _renamed(value, names)
         for key, value in schema.items()
     }
+
+
+def _relax_for_heirs(target: dict[str, Any]) -> None:
+    """With `like:` a trigger or plan may say only what differs: no key is required there."""
+    properties = target["properties"]
+    strict = {key: properties[key] for key in ("triggers", "plans")}
+    loose = {"type": "object", "additionalProperties": {"type": ["object", "null"]}}
+    for key, named in strict.items():
+        properties[key] = {"type": "object", "description": named["description"]}
+    target["if"] = {"required": ["like"]}
+    target["then"] = {"properties": dict.fromkeys(strict, loose)}
+    target["else"] = {"properties": strict}
 
 
 def _named(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any]:

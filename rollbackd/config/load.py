@@ -62,8 +62,7 @@ def load_directory(
         raise ConfigError(
             f"no directory {root}", hint="set ROLLBACKD_CONFIG, or run rollbackd init"
         )
-    found = {name: root / name for name in NAMES if (root / name).exists() or name == MONITORING}
-    return _load(found, environ, plugins, settings)
+    return _load({name: root / name for name in NAMES}, environ, plugins, settings)
 
 
 def load(
@@ -83,9 +82,9 @@ def check_file(
     """Judge one file by its name: alerts, logging, or else monitoring."""
     findings = Findings()
     if path.name == ALERTS:
-        _side(path, AlertsSpec, environ, findings)
+        _side(path, AlertsSpec, environ, findings, needed=True)
     elif path.name == LOGGING:
-        _side(path, LoggingSpec, environ, findings)
+        _side(path, LoggingSpec, environ, findings, needed=True)
     else:
         try:
             loaded = load(path, environ, plugins=plugins)
@@ -97,10 +96,14 @@ def check_file(
 
 def content_hash(directory: str | Path) -> str:
     """Of the bytes of the files; what is not there or not readable counts as such."""
+    return _digest({name: Path(directory) / name for name in NAMES})
+
+
+def _digest(files: Mapping[str, Path]) -> str:
     digest = hashlib.sha256()
-    for name in NAMES:
+    for name, path in files.items():
         try:
-            with (Path(directory) / name).open("rb") as file:
+            with path.open("rb") as file:
                 content = file.read(LARGEST_BYTES + 1)
         except OSError as error:
             content = type(error).__name__.encode()
@@ -121,7 +124,7 @@ def _load(
         plugins=probes() if plugins is None else plugins,
         steps=executor_kinds(),
     )
-    monitoring = _monitoring(files[MONITORING], around, given, findings)
+    monitoring = _monitoring(files, around, given, findings)
     alerts = _side(files.get(ALERTS), AlertsSpec, given, findings)
     logging = _side(files.get(LOGGING), LoggingSpec, given, findings)
     if findings.refused or monitoring is None:
@@ -142,8 +145,9 @@ def _load(
 
 
 def _monitoring(
-    path: Path, around: Around, environ: Mapping[str, str], findings: Findings
+    files: Mapping[str, Path], around: Around, environ: Mapping[str, str], findings: Findings
 ) -> Monitoring | None:
+    path = files[MONITORING]
     text = read(path, findings)
     document = parse(text, str(path), findings) if text is not None else None
     if document is None:
@@ -152,7 +156,7 @@ def _monitoring(
         document,
         around=around,
         environ=environ,
-        digest=content_hash(path.parent),
+        digest=_digest(files),
         findings=findings,
     )
     if not findings.refused:
@@ -160,9 +164,16 @@ def _monitoring(
     return made
 
 
-def _side(path: Path | None, model: type[M], environ: Mapping[str, str], findings: Findings) -> M:
-    """An optional file beside the main one; its defaults when it is not there."""
-    if path is None:
+def _side(
+    path: Path | None,
+    model: type[M],
+    environ: Mapping[str, str],
+    findings: Findings,
+    *,
+    needed: bool = False,
+) -> M:
+    """A file beside the main one; its defaults when it is not there and not `needed`."""
+    if path is None or not (needed or os.path.lexists(path)):
         return model()
     text = read(path, findings)
     document = parse(text, str(path), findings) if text is not None else None

@@ -79,6 +79,9 @@ def _why_not(
         return "mode observe never acts"
     if mode is Mode.APPROVE:
         return "mode approve waits for a person"
+    watch = target.safety.watch_seconds
+    if detect > watch:
+        return f"watch ends {format_duration(watch)} after a release, before it is noticed"
     recovery = format_duration(RECOVERY_SECONDS)
     if detect + RECOVERY_SECONDS > PROMISED_SECONDS:
         noticed = format_duration(round(detect))

@@ -115,7 +115,8 @@ def reference(plugins: Mapping[str, type[ProbePlugin]] | None = None) -> str:
     parts = [_INTRO, "## rollback-monitoring.yml\n"]
     parts += _section("The file", schema, definitions)
     parts += _section("A target", definitions["Target"], definitions)
-    parts += _section("A plan", _entry(target["plans"]), definitions)
+    plans = definitions["Target"]["else"]["properties"]["plans"]
+    parts += _section("A plan", _entry(plans), definitions)
     for name, title in _TITLES.items():
         parts += _section(title, definitions[name], definitions)
     parts.append("## Probes\n")

@@ -5,9 +5,16 @@ Form only. Triggers stand in `schema_triggers.py`; what needs two places at once
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
 
 from rollbackd.config.calendar import Clock, Days, Zone
 from rollbackd.config.types import (
@@ -82,7 +89,13 @@ class SettleSpec(Spec):
         "auto", description="auto: 2 × the slowest of the last ten boots, within floor and ceiling."
     )
     floor: Duration = Field(60.0, description="The least that auto gives.")
-    ceiling: Duration = Field(180.0, description="The most that auto gives.")
+    ceiling: Duration = Field(180.0, description="The most that auto gives; at least the floor.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.floor > self.ceiling:
+            raise refused("the floor is above the ceiling", "floor <= ceiling")
+        return self
 
 
 class BudgetSpec(Spec):
@@ -153,7 +166,18 @@ class AfterSpec(Spec):
     )
     success_when: SuccessSpec = Field(SuccessSpec(), description="When the rollback is proved.")
     monitor: Duration = Field(15.0, description="How long to look on before traffic is restored.")
-    prove_within: Duration = Field(600.0, description="Give up proving after this.")
+    prove_within: Duration = Field(
+        600.0, description="Give up proving after this; longer than monitor and clear_for together."
+    )
+
+    @model_validator(mode="after")
+    def _can_be_proved(self) -> Self:
+        if self.prove_within <= self.monitor + self.success_when.clear_for:
+            raise refused(
+                "prove_within is too short: nothing could be proved in it",
+                "longer than monitor and success_when.clear_for together",
+            )
+        return self
 
 
 class FlySpec(Spec):

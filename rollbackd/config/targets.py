@@ -12,7 +12,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from rollbackd.config.compiled import after, plan, safety
 from rollbackd.config.diagnostics import Findings
-from rollbackd.config.nodes import Entry, Table, plain, reach, shown
+from rollbackd.config.nodes import Entry, Leaf, Table, plain, reach, shown
 from rollbackd.config.presets import NEEDS_PROMETHEUS, as_table, preset_probes, preset_triggers
 from rollbackd.config.probes import ProbeSetup, compile_probe
 from rollbackd.config.schema import PlanSpec, TargetSpec
@@ -75,6 +75,7 @@ def compile_target(name: str, table: Table, around: Around, scope: Scope) -> Com
     settings = _settings(spec, around.settings) if spec else None
     if settings and settings.fly is None and settings.url is None:
         scope.key_error("a target needs fly: {app: …} or url", "fly is needed to roll back")
+    _warn_of_token(table, scope)
     table = _with_presets(table, settings)
     inner = Scope(root=table, findings=scope.findings)
     probes = _probes(table, around, inner)
@@ -107,6 +108,13 @@ def _settings(spec: TargetSpec, settings: Settings) -> TargetSettings:
     return TargetSettings(
         fly=fly, url=spec.url, control=spec.control or (), prometheus_url=prometheus
     )
+
+
+def _warn_of_token(table: Table, scope: Scope) -> None:
+    place = reach(table, ("fly", "token"))
+    if len(place.path) == 2 and isinstance(place.node, Leaf) and not place.node.secrets:  # noqa: PLR2004
+        hint = 'write token: "${NAME}" and set NAME as a secret'
+        scope.findings.warn(place.node.mark, "a token stands in the file", hint)
 
 
 def _with_presets(table: Table, settings: TargetSettings | None) -> Table:

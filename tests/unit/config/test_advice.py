@@ -25,6 +25,7 @@ from tests.unit.config.texts import HEAD, TRIGGERS, signal
         (signal("breach_when: {above: 100%}"), "this can never be in breach"),
         (signal("breach_when: {above: 5%}", "max_age: 5s"), "max_age is shorter"),
         (HEAD + "    triggers: {}\n", "no triggers"),
+        (HEAD.replace("app: shop", "app: shop, token: fo1"), "a token stands in the file"),
         ("targets: {s: {url: https://s.test, mode: auto}}", "mode auto without fly"),
         (
             "targets: {s: {fly: {app: s}, after: {smoke: [{path: /}]}}}",

@@ -1,6 +1,8 @@
 """`rollbackd check` as a person and as a pipeline see it."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,24 @@ def test_lines_are_not_wrapped_however_long() -> None:
 
     assert code == 1
     assert len(lines) == 2
+
+
+def test_a_terminal_gets_the_same_line_in_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    write("config/rollback-monitoring.yml", HEAD + f"    {'x' * 300}: 1\n")
+
+    with pytest.raises(typer.Exit):
+        check()
+
+    said = terminal.getvalue()
+    assert "\x1b[31merror:" in said
+    assert len(said.splitlines()) == 2
 
 
 def test_a_missing_path_is_an_error_with_its_name() -> None:

@@ -7,6 +7,9 @@ import pytest
 from tests.unit.config.fakes import refusals
 from tests.unit.config.texts import HEAD, PROBES, TRIGGERS, signal
 
+WINDOW = "    safety:\n      windows: [{{name: n, days: {days}, from: '09:00', to: '24:00'}}]\n"
+PLAN = "    plans:\n      p: {{steps: [app], max_unavailable: {0}}}\n"
+
 FORM = [
     # what is not YAML, or not a YAML a person can read in one way
     ("empty", "", 1, "the file is empty"),
@@ -120,6 +123,12 @@ VALUES = [
         5,
         "unknown time zone",
     ),
+    ("no days", HEAD + WINDOW.format(days="[]"), 6, "no day given"),
+    ("a floor over the ceiling", HEAD + "    safety: {settle: {floor: 9m}}\n", 5, "the floor is"),
+    ("no time to prove", HEAD + "    after: {prove_within: 3m}\n", 5, "prove_within is too short"),
+    ("no number of machines", HEAD + PLAN.format("true"), 6, "a number of machines"),
+    ("0 % of the machines", HEAD + PLAN.format("0%"), 6, "a number of machines"),
+    ("digits after the point", HEAD + f"tick: {'9' * 400}.0\n", 5, "too many digits"),
     ("an unknown step", HEAD + "    plans:\n      p: {steps: [ap]}\n", 6, "unknown step 'ap'"),
     ("no step", HEAD + "    plans:\n      p: {steps: []}\n", 6, "at least 1 item"),
     (

@@ -78,7 +78,8 @@ def _judge(error: BaseException) -> Failed | Missed | None:
             return Missed(
                 reason=MissReason.PROBE_ERROR, detail=errno.errorcode.get(code, str(code))
             )
-    return None
+        case _:
+            return None
 
 
 def _malformed(text: str) -> str:

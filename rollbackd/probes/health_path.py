@@ -19,7 +19,7 @@ from rollbackd.probes.http_exchange import Answer
 USUAL = ("/healthz", "/health", "/up", "/livez", "/api/health", "/status")
 SHALLOW = "/"
 SEARCH_EVERY_SECONDS = 60.0  # a search costs seven requests at once
-ASKED_AT_MOST_SECONDS = 1.0
+WAITED_AT_MOST_SECONDS = 0.8
 
 Seen: TypeAlias = Answer | Failed | Missed
 Look: TypeAlias = Callable[[str], Awaitable[Seen]]
@@ -33,6 +33,7 @@ class HealthPath:
         self._clock = clock
         self._expect = expect
         self._found: str | None = None
+        self._known: tuple[str, ...] = ()
         self._refused = False
         self._searched_at: float | None = None
 
@@ -43,6 +44,16 @@ class HealthPath:
     @property
     def shallow(self) -> bool:
         return self._found is None
+
+    async def ask_platform(self) -> None:
+        """Where a search is due, ask the platform first; it takes none of the look's deadline."""
+        if not self._search_is_due() or not isinstance(self._platform, KnowsHealthPaths):
+            return
+        try:
+            async with asyncio.timeout(WAITED_AT_MOST_SECONDS):
+                self._known = await self._platform.health_paths()
+        except (RollbackdError, TimeoutError):
+            return
 
     async def look(self, look: Look) -> Seen:
         """One look at the path in use, or a search, whose winner's answer is the look's."""
@@ -58,22 +69,12 @@ class HealthPath:
 
     async def _search(self, look: Look) -> Seen:
         self._searched_at = self._clock.monotonic()
-        known = await self._known()
-        if known:
-            self._found = known[0]
-            return await look(known[0])
+        if self._known:
+            self._found = self._known[0]
+            return await look(self._known[0])
         paths = (*USUAL, self.path)  # at once, so that a hanging app costs one deadline, not seven
         for path, seen in zip(paths, await asyncio.gather(*map(look, paths)), strict=True):
             if isinstance(seen, Answer) and self._expect.wants(seen.status):
                 self._found = path if path != SHALLOW else self._found
                 return seen
         return seen  # of the path in use, which stands last
-
-    async def _known(self) -> tuple[str, ...]:
-        if not isinstance(self._platform, KnowsHealthPaths):
-            return ()
-        try:
-            async with asyncio.timeout(ASKED_AT_MOST_SECONDS):
-                return await self._platform.health_paths()
-        except (RollbackdError, TimeoutError):
-            return ()

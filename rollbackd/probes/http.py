@@ -5,6 +5,7 @@ It does not decide whether a silence is ours: the control look does (design sect
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import ClassVar, Literal, Self
 
@@ -98,8 +99,6 @@ class HttpProbe:
 
     def __init__(self, config: HttpConfig, context: ProbeContext) -> None:
         self._config = config
-        self._clock = context.clock
-        self._timeout_seconds = context.timeout_seconds
         self._base = (context.url or "").rstrip("/")
         self._exchange = HttpExchange(
             ssl_context=context.ssl_context,
@@ -129,10 +128,9 @@ class HttpProbe:
         return self._health is not None and self._health.shallow
 
     async def take(self) -> Reading:
-        until = self._clock.monotonic() + self._timeout_seconds
-        if await self._door.nobody_home():
+        if await self._nobody_home():
             return NobodyHome()
-        seen = await self._look(until)
+        seen = await self._look()
         if self._config.value is not None:
             return self._number(seen, self._config.value)
         match seen:
@@ -146,17 +144,20 @@ class HttpProbe:
     async def close(self) -> None:
         await self._exchange.close()
 
-    async def _look(self, until: float) -> Answer | Failed | Missed:
+    async def _nobody_home(self) -> bool:
+        # A slow platform must not eat the deadline of the look: that would invent a time-out.
+        if self._health is None:
+            return await self._door.nobody_home()
+        empty, _ = await asyncio.gather(self._door.nobody_home(), self._health.ask_platform())
+        return empty
+
+    async def _look(self) -> Answer | Failed | Missed:
         async def at(path: str) -> Answer | Failed | Missed:
-            left = until - self._clock.monotonic()
-            return await self._exchange.look(
-                dataclasses.replace(self._ask, url=self._base + path, seconds=left)
-            )
+            return await self._exchange.look(dataclasses.replace(self._ask, url=self._base + path))
 
         if self._health is not None:
             return await self._health.look(at)
-        left = until - self._clock.monotonic()
-        return await self._exchange.look(dataclasses.replace(self._ask, seconds=left))
+        return await self._exchange.look(self._ask)
 
     def _number(self, seen: Answer | Failed | Missed, path: str) -> Value | Missed:
         answer = readable(seen)

@@ -103,9 +103,9 @@ class ScrapeProbe:
         )
 
     async def take(self) -> Reading:
-        until = self._clock.monotonic() + self._timeout_seconds
         if await self._door.nobody_home():
             return NobodyHome()
+        until = self._clock.monotonic() + self._timeout_seconds
         addresses = await self._addresses(until - self._clock.monotonic())
         if isinstance(addresses, Missed):
             return addresses

@@ -11,7 +11,8 @@ from rollbackd.core.model import Machine
 from rollbackd.core.ports import Clock, Platform
 
 FRESH_SECONDS = 5.0
-ASKED_AT_MOST_SECONDS = 1.0  # a slow platform must not eat the look's own deadline
+FRESH_AWAKE_SECONDS = 60.0  # an app that never stops is asked for seldom: it is a configuration
+WAITED_AT_MOST_SECONDS = 0.8  # before the look's own deadline begins
 
 _IDLE = frozenset({"stopped", "suspended", "created"})
 
@@ -28,36 +29,51 @@ def asleep(machines: Sequence[Machine]) -> bool:
 
 
 class RecentMachines:
-    """The platform's machines as of a few seconds ago; concurrent callers share one call."""
+    """The platform's machines as of a few seconds ago; concurrent callers share one call.
+
+    A call goes on when its callers stop waiting: a platform that needs two seconds is slow,
+    not silent, and its answer serves the next look.
+    """
 
     def __init__(self, platform: Platform, clock: Clock) -> None:
         self._platform = ref(platform)  # weak: the cache below must not keep it alive
         self._clock = clock
-        self._lock = asyncio.Lock()
+        self._asking: asyncio.Task[tuple[Machine, ...]] | None = None
         self._machines: tuple[Machine, ...] | None = None
         self._seen_at = 0.0
 
     async def machines(self, *, max_age_seconds: float = FRESH_SECONDS) -> tuple[Machine, ...]:
         """Raises what the platform raises."""
-        async with self._lock:
-            if self._machines is None or self._age() > max_age_seconds:
-                asked_at = self._clock.monotonic()
-                platform = self._platform()
-                assert platform is not None, "a probe outlived its platform"
-                self._machines = await platform.machines()
-                self._seen_at = asked_at
+        age = self._clock.monotonic() - self._seen_at
+        if self._machines is not None and age <= max_age_seconds:
             return self._machines
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+            self._asking.add_done_callback(self._answered)
+        return await asyncio.shield(self._asking)
 
     async def asleep(self) -> bool:
         """As far as is known: a platform that does not answer leaves the last known answer."""
+        may_sleep = self._machines is None or any(each.autostop for each in self._machines)
         try:
-            async with asyncio.timeout(ASKED_AT_MOST_SECONDS):
-                return asleep(await self.machines())
+            async with asyncio.timeout(WAITED_AT_MOST_SECONDS):
+                max_age = FRESH_SECONDS if may_sleep else FRESH_AWAKE_SECONDS
+                return asleep(await self.machines(max_age_seconds=max_age))
         except (RollbackdError, TimeoutError):
             return self._machines is not None and asleep(self._machines)
 
-    def _age(self) -> float:
-        return self._clock.monotonic() - self._seen_at
+    async def _ask(self) -> tuple[Machine, ...]:
+        platform = self._platform()
+        assert platform is not None, "a probe outlived its platform"
+        asked_at = self._clock.monotonic()
+        self._machines = await platform.machines()
+        self._seen_at = asked_at
+        return self._machines
+
+    def _answered(self, asking: asyncio.Task[tuple[Machine, ...]]) -> None:
+        self._asking = None
+        if not asking.cancelled():
+            asking.exception()  # seen here too: those who waited may have given up
 
 
 _shared: WeakKeyDictionary[Platform, RecentMachines] = WeakKeyDictionary()

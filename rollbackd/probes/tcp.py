@@ -62,11 +62,10 @@ class TcpProbe:
         self._door = DoorBell(context.platform, context.clock)
 
     async def take(self) -> Reading:
-        until = self._clock.monotonic() + self._timeout_seconds
         if await self._door.nobody_home():
             return NobodyHome()
         phases = Phases(self._clock)
-        trouble = await self._look(phases, until - self._clock.monotonic())
+        trouble = await self._look(phases)
         if isinstance(trouble, Missed):
             return trouble
         outcome = CheckOutcome.OK if trouble is None else CheckOutcome.FAILED
@@ -76,9 +75,9 @@ class TcpProbe:
     async def close(self) -> None:
         """Nothing is kept between looks."""
 
-    async def _look(self, phases: Phases, seconds: float) -> Failed | Missed | None:
+    async def _look(self, phases: Phases) -> Failed | Missed | None:
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(self._timeout_seconds):
                 return await self._talk(phases)
         except TimeoutError:
             if phases.current == "resolve":

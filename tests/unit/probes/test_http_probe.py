@@ -14,6 +14,7 @@ from rollbackd.core.facts import Check, CheckOutcome, MeasureKind, Value
 from rollbackd.core.ports import NobodyHome, Reading
 from rollbackd.plugins import probes
 from rollbackd.probes.http import HttpConfig, HttpProbe
+from tests.support import until
 from tests.unit.probes.loopback import (
     FakePlatform,
     Loopback,
@@ -272,4 +273,51 @@ async def test_the_probes_of_a_target_share_one_look_at_its_machines() -> None:
         await asyncio.gather(first.take(), second.take(), first.take())
         await first.close()
         await second.close()
+    assert platform.calls == 1
+
+
+class SlowPlatform(FakePlatform):
+    """Answers only when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__([machine(state="stopped", autostop=True)])
+        self.gate = asyncio.Event()
+
+    async def machines(self) -> tuple[Any, ...]:
+        await self.gate.wait()
+        return await super().machines()
+
+    async def health_paths(self) -> tuple[str, ...]:
+        await self.gate.wait()
+        return ("/never",)
+
+
+async def test_a_slow_platform_does_not_eat_the_looks_deadline() -> None:
+    async with Loopback(answer()) as server:
+        made_with = context(url=server.url, platform=SlowPlatform(), seconds=0.3)
+        reading = await take("http", {"path": "auto"}, made_with)
+    assert outcome(reading) is CheckOutcome.OK
+
+
+async def test_what_a_slow_platform_says_late_serves_the_next_look() -> None:
+    platform = SlowPlatform()
+    async with Loopback(answer()) as server:
+        probe = build("http", {"path": "/"}, context(url=server.url, platform=platform))
+        assert outcome(await probe.take()) is CheckOutcome.OK
+        platform.gate.set()
+        await until(lambda: platform.calls == 1)
+        assert await probe.take() == NobodyHome()
+        assert platform.calls == 1
+        await probe.close()
+
+
+async def test_an_app_that_never_stops_is_not_asked_about_at_every_look() -> None:
+    clock, platform = FakeClock(), FakePlatform([machine(autostop=False)])
+    async with Loopback(answer()) as server:
+        made_with = context(url=server.url, platform=platform, clock=clock)
+        probe = build("http", {"path": "/"}, made_with)
+        for _ in range(5):
+            await probe.take()
+            clock.advance(10)
+        await probe.close()
     assert platform.calls == 1

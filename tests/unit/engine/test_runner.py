@@ -364,6 +364,57 @@ async def test_a_stop_file_stands_still_and_goes_on_when_it_is_gone(
     assert [step.seq for step in world.effects] == [2, 3, 4, 5, 6, 9]
 
 
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("seq", range(1, len(WHOLE) + 1))
+async def test_a_stop_at_any_step_sends_nothing_more_until_it_is_lifted(
+    house: House, world: World, moment: str, seq: int
+) -> None:
+    stop = house.directory / "STOP"
+
+    def touch(at: str, step: Step) -> None:
+        if (at, step.seq) == (moment, seq):
+            stop.touch()
+
+    house.executor.hook = touch
+    task = asyncio.create_task(house.run(decision()))
+    await until(lambda: stop.exists() or task.done())
+    await until(lambda: bool(house.events(events.ROLLBACK_STOPPED)) or task.done())
+    if stop.exists() and not task.done():
+        assert all(step.seq <= seq for step in world.effects)
+        assert await state_of(house) is RollbackState.HOLDING
+        house.executor.hook = lambda at, step: None
+        stop.unlink()
+
+    assert await task is RollbackOutcome.RECOVERED
+    assert [step.seq for step in world.effects] == [2, 3, 4, 5, 6, 9]
+
+
+async def test_a_crash_while_standing_still_is_picked_up_and_stands_still_again(
+    house: House, world: World
+) -> None:
+    stop = house.directory / "STOP"
+
+    def touch(moment: str, step: Step) -> None:
+        if (moment, step.seq) == ("after", 4):
+            stop.touch()
+
+    house.executor.hook = touch
+    task = asyncio.create_task(house.run(decision()))
+    await until(lambda: bool(house.events(events.ROLLBACK_STOPPED)))
+    task.cancel()
+    await asyncio.wait({task})
+    await house.close()
+    house.told.clear()
+    await house.open()
+
+    resumed = asyncio.create_task(house.resume())
+    await until(lambda: bool(house.events(events.ROLLBACK_STOPPED)))
+    assert [step.seq for step in world.effects] == [2, 3, 4]
+    stop.unlink()
+
+    assert await resumed == [RollbackOutcome.RECOVERED]
+
+
 async def test_nothing_begins_while_the_stop_file_is_there(house: House) -> None:
     (house.directory / "STOP").touch()
 

@@ -180,12 +180,12 @@ _EXAMPLES = (
     facts.Approved(target=TargetName("s"), at=1, rollback=RollbackId("r"), by=""),
     facts.Rejected(target=TargetName("s"), at=1, rollback=RollbackId("r"), by=""),
     facts.Unlocked(target=TargetName("s"), at=1, by="", reason=""),
-    *(
-        kind(target=TargetName("s"), at=1, rollback=RollbackId("r"), **more)  # type: ignore[operator]  # built by name
-        for kind, more in (
-            (facts.RollbackSwitched, {}),
-            (facts.RollbackEnded, {"outcome": RollbackOutcome.RECOVERED}),
-        )
+    facts.RollbackSwitched(target=TargetName("s"), at=1, rollback=RollbackId("r")),
+    facts.RollbackEnded(
+        target=TargetName("s"),
+        at=1,
+        rollback=RollbackId("r"),
+        outcome=RollbackOutcome.RECOVERED,
     ),
     facts.RollbackStarted(
         target=TargetName("s"),

@@ -19,6 +19,7 @@ from rollbackd.config.reference import reference
 from rollbackd.config.types import Spec
 from rollbackd.core.model import TargetName
 from rollbackd.core.policy import Mode
+from rollbackd.plugins import probes
 from tests.unit.config.fakes import PLUGINS
 from tests.unit.config.texts import PROBES, signal
 
@@ -28,28 +29,41 @@ FILES = ("monitoring", "alerts", "logging")
 ENVIRON = {"ROLLBACKD_PROMETHEUS_URL": "http://prometheus.test:9090"}
 
 
-def examples() -> list[Any]:
-    """Every block of YAML with targets in README.md and docs/."""
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Every block of a language in README.md and docs/, with its page."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-    return [
-        pytest.param(block, id=f"{page.name}-{number}")
-        for page in pages
-        for number, block in enumerate(
-            re.findall(r"^```ya?ml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-        )
-        if re.search(r"^targets:", block, re.MULTILINE)
-    ]
+    fence = re.compile(rf"^```{language}\n(.*?)^```", re.DOTALL | re.MULTILINE)
+    return [(page.name, block) for page in pages for block in fence.findall(page.read_text())]
+
+
+def shown_plugins() -> dict[str, Any]:
+    """The probes that the pages themselves show how to write."""
+    shown: dict[str, Any] = {}
+    for page, block in blocks("python"):
+        if re.search(r"^    kind = ", block, re.MULTILINE):
+            names: dict[str, Any] = {"__name__": page}
+            exec(block, names)
+            classes = [one for one in names.values() if isinstance(one, type)]
+            shown |= {one.kind: one for one in classes if isinstance(getattr(one, "kind", 0), str)}
+    return shown
+
+
+EXAMPLES = [
+    pytest.param(block, id=f"{page}-{number}")
+    for number, (page, block) in enumerate(blocks("ya?ml"))
+    if re.search(r"^targets:", block, re.MULTILINE)
+]
 
 
 def test_there_are_examples() -> None:
-    assert examples()
+    assert EXAMPLES
 
 
-@pytest.mark.parametrize("example", examples())
+@pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_passes(tmp_path: Path, example: str) -> None:
     (tmp_path / "example.yml").write_text(example)
 
-    load(tmp_path / "example.yml", ENVIRON)
+    load(tmp_path / "example.yml", ENVIRON, plugins=probes() | shown_plugins())
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -28,10 +28,9 @@ from rollbackd.executors.app_words import Job, job_of, lease_words
 from rollbackd.fly.config_restore import OP, OP_RELEASE, fingerprint
 from rollbackd.fly.content import digest_or_ref, image_of
 from rollbackd.fly.json_shape import list_at, object_at, text_at
-from rollbackd.fly.machine_view import config_of, reachable, version_of
+from rollbackd.fly.machine_view import config_of, meant_to_run, reachable, version_of
 from rollbackd.fly.platform import FlyPlatform
 
-_RUNS = frozenset({"started", "starting", "failed"})  # flyctl's rule: these are launched again
 _SENDS = 3  # each but the first only after a read-back showed that nothing was applied
 _POLL_SECONDS = 0.3
 _ASK_SECONDS = 5.0
@@ -132,13 +131,11 @@ class MachineUpdate:
         release = await self._record.marks(plan)
         marks = {**release, OP: step.op_key, OP_RELEASE: release["fly_release_version"]}
         metadata = {**object_at(config_of(machine), "metadata"), **marks}
-        standby = bool(list_at(config, "standbys"))
-        launch = job.wake or (text_at(machine, "state") in _RUNS and not standby)
         return {
             "config": {**config, "metadata": metadata},
             "region": text_at(machine, "region"),
             "current_version": version,
-            "skip_launch": not launch,
+            "skip_launch": not (job.wake or meant_to_run(machine)),
         }
 
     async def _until_healthy(self, plan: Plan, job: Job) -> tuple[JsonObject, str]:

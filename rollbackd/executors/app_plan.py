@@ -28,6 +28,7 @@ from rollbackd.fly.machine_view import (
     critical_checks,
     group_of,
     leftover,
+    meant_to_run,
     reachable,
     version_of,
 )
@@ -156,8 +157,7 @@ def _sibling(
 
 def _rank(machine: JsonObject, woken: set[str]) -> tuple[bool, bool, bool, str]:
     name = text_at(machine, "id")
-    runs_now = text_at(machine, "state") in {"started", "starting", "failed"}
-    return (name not in woken, not runs_now, critical_checks(machine) == 0, name)
+    return (name not in woken, not meant_to_run(machine), critical_checks(machine) == 0, name)
 
 
 def _job(candidate: Candidate, policy: PlanPolicy, decision: RollBack, woken: set[str]) -> Job:
@@ -169,7 +169,7 @@ def _job(candidate: Candidate, policy: PlanPolicy, decision: RollBack, woken: se
         config_key=f"fly/plan/{decision.id}/{name}",
         drain=policy.traffic is Traffic.DRAIN and policy.strategy is Strategy.ROLLING,
         wake=name in woken,
-        resting=text_at(machine, "state") not in {"started", "starting", "failed"},
+        resting=not meant_to_run(machine),
         wait=policy.strategy is Strategy.ROLLING,
     )
 

@@ -175,6 +175,13 @@ def crashed_with(machine: JsonObject) -> str:
     return ""
 
 
+def meant_to_run(machine: JsonObject) -> bool:
+    """Whether it runs, or would if its release did not crash: flyctl would leave that one down."""
+    resting = text_at(machine, "state") in {"stopped", "suspended", "created"}
+    standby = bool(list_at(config_of(machine), "standbys"))
+    return not standby and (not resting or bool(crashed_with(machine)))
+
+
 def _up_for_long(machine: JsonObject, events: Sequence[JsonObject], now: float) -> bool:
     started_at = _started_at(machine, events)
     return started_at is not None and now - started_at >= _UP_SECONDS

@@ -64,11 +64,9 @@ def _prometheus(compiled: Compiled, scope: Scope) -> None:
     hint = "set ROLLBACKD_PROMETHEUS_URL, or fly: {org: …}"
     if "probes" not in compiled.written and compiled.settings.fly:
         scope.warn("no Prometheus address: errors and latency at Fly's edge are not watched", hint)
-    for name, setup in compiled.probes.items():
-        if needs_prometheus(setup):
-            _where(scope, "probes", name).warn(
-                "no Prometheus address: this probe has no data", hint
-            )
+    blind = [name for name, setup in compiled.probes.items() if needs_prometheus(setup)]
+    if blind:
+        scope.warn(f"no Prometheus address: {', '.join(blind)} have no data", hint)
 
 
 def _reachable(compiled: Compiled, scope: Scope) -> None:

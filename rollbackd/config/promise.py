@@ -76,9 +76,9 @@ def _why_not(
     if mode.cap(ceiling) is not mode:
         return f"ROLLBACKD_MODE caps it to {mode.cap(ceiling)}"
     if mode is Mode.OBSERVE:
-        return "mode observe never acts"
+        return f"mode observe never acts (auto: {_takes(detect, settle)})"
     if mode is Mode.APPROVE:
-        return "mode approve waits for a person"
+        return f"mode approve waits for a person (auto: {_takes(detect, settle)})"
     watch = target.safety.watch_seconds
     if detect > watch:
         return f"watch ends {format_duration(watch)} after a release, before it is noticed"
@@ -89,6 +89,10 @@ def _why_not(
     if settle + RECOVERY_SECONDS > PROMISED_SECONDS:
         return f"settle lasts {format_duration(settle)} at most, and {recovery} to recover"
     return ""
+
+
+def _takes(detect: float, settle: float) -> str:
+    return f"{format_duration(round(max(detect, settle) + RECOVERY_SECONDS))} at worst"
 
 
 def _detect(

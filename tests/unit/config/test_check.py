@@ -143,7 +143,7 @@ def test_json_is_for_scripts() -> None:
         "trigger": "health-down",
         "keeps_five_minutes": False,
         "seconds": 240.0,
-        "why_not": "mode observe never acts",
+        "why_not": "mode observe never acts (auto: 4m at worst)",
     }
 
 

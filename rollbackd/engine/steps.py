@@ -138,7 +138,7 @@ class StepTaker:
         plan = walk.plan
         match step.kind:
             case "notify":
-                walk.tell(events.ROLLBACK_NOTIFIED, step=step.name, **step.params)
+                walk.tell(events.ROLLBACK_NOTIFIED, step=step.name, params=dict(step.params))
                 return {}
             case "monitor":
                 seconds = _number(step.params.get("seconds"), plan.settings.get("monitor_seconds"))

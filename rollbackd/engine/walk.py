@@ -145,7 +145,7 @@ async def persistently(
             return await write()
         except TemporaryError as error:
             if not told:
-                tell(events.STORE_FAILED, error=error.message, hint=error.hint)
+                tell(events.STORE_FAILED, op="journal", error=error.message, hint=error.hint)
                 told = True
         await pauses.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)

@@ -26,6 +26,7 @@ from rollbackd.probes.source import readable
 from rollbackd.probes.wanted import BadOfTotal, Buckets, Gauge, Wanted, names_of, page_of
 
 AT_ONCE = 8
+READ_HERE_BYTES = 64 * 2**10  # a larger page would hold the loop for too long
 MOST_MACHINES = 500
 FORGET_AFTER_INTERVALS = 3  # older counts would enter a window they do not belong to
 
@@ -153,10 +154,15 @@ class ScrapeProbe:
         if isinstance(seen, Missed):
             return seen
         try:
-            series = parse_exposition(seen.body, self._names)
-            return page_of(self._wanted, series, self._clock.monotonic())
+            if len(seen.body) < READ_HERE_BYTES:
+                return self._read(seen.body)
+            return await asyncio.to_thread(self._read, seen.body)
         except BadBody as error:
             return Missed(reason=MissReason.SOURCE_BAD_BODY, detail=str(error))
+
+    def _read(self, body: bytes) -> Page:
+        series = parse_exposition(body, self._names)
+        return page_of(self._wanted, series, self._clock.monotonic())
 
     def _measure(self, pages: dict[str, Page | Missed]) -> Reading:
         self._counters.keep_only(pages, self._clock.monotonic())

@@ -63,7 +63,7 @@ class MachineUpdate:
         if not runs(machine, config) and version_of(machine) != job.version:
             detail = f"machine {job.machine} was changed by somebody else"
             return Observation(seen=Seen.CHANGED, detail=detail)
-        if not runs(machine, config) or cordoned_by(machine, plan):
+        if not runs(machine, config) or self._ours_to_give_back(plan, machine):
             return Observation(seen=Seen.NOT_DONE)
         found, why = self._standing(job, machine)
         if job.wait and found is not Standing.HEALTHY:
@@ -81,7 +81,7 @@ class MachineUpdate:
         why = ""
         if job.wait:
             machine, why = await self._until_healthy(plan, job)
-        if cordoned_by(machine, plan) and text_at(plan.settings, "traffic") != "stop":
+        if self._ours_to_give_back(plan, machine):
             await self._give_back(job)
         return _result(machine, why) | ({"traffic": drained} if drained else {})
 
@@ -176,6 +176,10 @@ class MachineUpdate:
         if not job.wake and state in {"stopped", "suspended", "created"} and _rests(machine, job):
             return Standing.HEALTHY, f"it is {state} and boots the good release next time"
         return standing(machine, self._clock.now())
+
+    def _ours_to_give_back(self, plan: Plan, machine: JsonObject) -> bool:
+        """With traffic stopped the cordon outlives the step: it ends when all machines are back."""
+        return cordoned_by(machine, plan) and text_at(plan.settings, "traffic") != "stop"
 
     async def _give_back(self, job: Job) -> None:
         try:

@@ -54,9 +54,10 @@ class ReleaseRecord:
 
     async def observe(self, plan: Plan) -> Observation:
         ours = await self._found(plan)
-        if not ours:
-            return Observation(seen=Seen.NOT_DONE)
-        return Observation(seen=Seen.DONE, result=_result(ours))
+        if ours:
+            return Observation(seen=Seen.DONE, result=_result(ours))
+        given_up = object_at(await self._store.get_blob(_given_up_key(plan)))
+        return Observation(seen=Seen.DONE if given_up else Seen.NOT_DONE, result=given_up)
 
     async def write(self, plan: Plan) -> JsonObject:
         """Post the record unless it is there. Never fails for the sake of the record."""
@@ -74,7 +75,9 @@ class ReleaseRecord:
             why = f"no answer within {_PATIENCE_SECONDS:g} s"
         except RollbackdError as error:
             why = error.message
-        return {"degraded": "no release record", "why": why}
+        given_up: JsonObject = {"degraded": "no release record", "why": why}
+        await self._store.put_blob(_given_up_key(plan), given_up)
+        return given_up
 
     async def marks(self, plan: Plan) -> dict[str, str]:
         """The release metadata of a machine: our record's, or without one the good release's."""
@@ -153,3 +156,7 @@ def _result(record: JsonObject) -> JsonObject:
 
 def _key(plan: Plan) -> str:
     return f"fly/record/{plan.rollback}"
+
+
+def _given_up_key(plan: Plan) -> str:
+    return f"fly/record/{plan.rollback}/given-up"

@@ -73,6 +73,9 @@ async def make_app(platform: Platform, body: dict[str, Any]) -> Any:
         )
     for word in APP_WORDS & set(body):
         setattr(app, word, body[word])
+    if "dependency_down" in body:
+        dependency = platform.dependencies[name]
+        await (dependency.down() if body["dependency_down"] else dependency.up())
     app.gone_images |= set(body.get("gone_images") or [])
     for machine_id, host_status in (body.get("host_status") or {}).items():
         platform.world.machine(name, machine_id).host_status = host_status

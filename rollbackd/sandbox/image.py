@@ -85,6 +85,7 @@ class App:
         self.label = label
         self.counters = Counters()
         self.requests = 0
+        self.dependency = 0
 
     async def serve_connection(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -123,6 +124,8 @@ class App:
         self.requests += 1
         health = path in HEALTH_PATHS
         status = self._health_status() if health else self._page_status()
+        if not health and not await self._dependency_answers():
+            status = 500
         if not health and self.behaviour.is_a("slow"):
             await asyncio.sleep(self.behaviour.number_or(2.5))
         body, kind = self._body(path, status)
@@ -135,6 +138,16 @@ class App:
         if status >= FAILS_FROM and self.requests % 20 == 1:
             say(f"error: {path} answered {status}")
         return status
+
+    async def _dependency_answers(self) -> bool:
+        if not self.dependency:
+            return True
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self.dependency)
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     def _health_status(self) -> int:
         if self.behaviour.is_a("no-health"):
@@ -227,6 +240,7 @@ async def run(options: argparse.Namespace) -> None:
     if behaviour.is_a("boot"):
         await asyncio.sleep(behaviour.number_or(45))
     app = App(behaviour, bad=options.bad, memory_mb=options.memory_mb, label=options.label)
+    app.dependency = options.dependency
     leaking = asyncio.ensure_future(app.leak()) if behaviour.is_a("leak") else None
     if behaviour.text == "outage-refuse":
         await asyncio.sleep(86400)
@@ -242,6 +256,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--behaviour", default="good")
     parser.add_argument("--label", default="")
     parser.add_argument("--bad", action="store_true", help="this is the bad one of one-bad")
+    parser.add_argument("--dependency", type=int, default=0, help="port that pages need")
     parser.add_argument("--memory-mb", type=int, default=256)
     parser.add_argument("--watch-stdin", action="store_true")
     asyncio.run(run(parser.parse_args(arguments)))

@@ -79,6 +79,7 @@ class Life:
         options = ["--port", str(port), "--behaviour", behaviour_of(machine)]
         options += ["--label", image_of(machine).tag, "--watch-stdin"]
         options += ["--memory-mb", str(machine.config.get("guest", {}).get("memory_mb", 256))]
+        options += ["--dependency", str(self.world.app(machine.app).dependency_port)]
         if machine is min(siblings, key=lambda sibling: sibling.id):
             options.append("--bad")
         # -I -S: the app needs nothing but the standard library, and starts in half the time.

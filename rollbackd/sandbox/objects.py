@@ -149,6 +149,7 @@ class FlyApp:
     gone_images: set[str] = field(default_factory=set)
     idle_seconds: float = 300.0
     refuse_capacity: int = 0
+    dependency_port: int = 0
 
     def newest_release(self) -> Release | None:
         return max(self.releases, key=lambda release: release.version, default=None)

@@ -10,6 +10,7 @@ from typing import Any
 from rollbackd.sandbox import releases
 from rollbackd.sandbox.counters import Counters
 from rollbackd.sandbox.definitions import config_for_update, default_config, definition_of
+from rollbackd.sandbox.dependency import Dependency
 from rollbackd.sandbox.deploys import Deployer
 from rollbackd.sandbox.faults import Faults
 from rollbackd.sandbox.images import parse_image
@@ -33,6 +34,7 @@ class Platform:
     proxy: Proxy
     traffic: Traffic
     deployer: Deployer
+    dependencies: dict[str, Dependency] = field(default_factory=dict)
     proxy_urls: dict[str, str] = field(default_factory=dict)
     on_new_app: Callable[[FlyApp], None] = lambda _app: None
 

@@ -35,6 +35,7 @@ _ALL = (
         story="v2 starts, takes connections and never answers one",
         image="outage",
         trigger="health-down",
+        deploy={"strategy": "immediate"},
     ),
     Scenario(
         name="slow",
@@ -46,6 +47,7 @@ _ALL = (
         name="crash-loop",
         story="v2 exits a moment after it has started, again and again",
         image="crash-1s",
+        deploy={"strategy": "immediate"},
     ),
     Scenario(
         name="deploy-failed",

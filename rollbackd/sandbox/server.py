@@ -19,6 +19,7 @@ from rollbackd.sandbox import (
     release_routes,
 )
 from rollbackd.sandbox.counters import Counters
+from rollbackd.sandbox.dependency import Dependency
 from rollbackd.sandbox.deploys import Deploy, Deployer
 from rollbackd.sandbox.edge import ByHost, Edge
 from rollbackd.sandbox.faults import FaultLayer, Faults
@@ -122,6 +123,8 @@ class Sandbox:
         await asyncio.gather(
             self.platform.machines.close(), *(listener.stop() for listener in listeners)
         )
+        for dependency in self.platform.dependencies.values():
+            await dependency.close()
         await self.world.close()
 
     def _tokens(self) -> list[tuple[str, TokenKind, str | None]]:
@@ -148,6 +151,9 @@ class Sandbox:
     def _give_address(self, app: FlyApp) -> None:
         listener = Listener(Edge(self.platform.proxy, app))
         self._edges.append(listener)
+        dependency = self.platform.dependencies[app.name] = Dependency()
+        app.dependency_port = dependency.port
+        self.world.begin(dependency.up())
         self.platform.proxy_urls[app.name] = listener.url
         self.world.begin(listener.start())
 

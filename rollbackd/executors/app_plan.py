@@ -59,7 +59,7 @@ async def make_plan(
             f"nothing to change: every reachable machine runs v{decision.good.version} already",
             hint="if users are still hurt, the release is not to blame",
         )
-    jobs = _jobs(fleet, candidates, policy, decision)
+    jobs = jobs_in_order(fleet, candidates, policy, decision)
     await _keep(store, goal, candidates, jobs, decision)
     settings = _settings(platform, policy, decision, goal, fleet)
     steps = tuple(steps_of(target, policy, decision, jobs, notes))
@@ -70,7 +70,7 @@ async def make_plan(
         from_version=decision.bad.version,
         to_version=decision.good.version,
         steps=steps,
-        parallel=_parallel(policy, fleet, jobs),
+        parallel=parallel(policy, fleet, jobs),
         deadline_at=decision.at + policy.deadline_seconds,
         hash="",
         settings=settings,
@@ -120,7 +120,7 @@ async def _candidates(
     return found, list(notes)
 
 
-def _jobs(
+def jobs_in_order(
     fleet: Sequence[JsonObject],
     candidates: Sequence[Candidate],
     policy: PlanPolicy,
@@ -210,7 +210,7 @@ def _settings(
     }
 
 
-def _parallel(policy: PlanPolicy, fleet: Sequence[JsonObject], jobs: Sequence[Job]) -> int:
+def parallel(policy: PlanPolicy, fleet: Sequence[JsonObject], jobs: Sequence[Job]) -> int:
     """Side by side within max_unavailable, and one serving machine always left alone."""
     if policy.strategy is Strategy.IMMEDIATE:
         return max(1, len(jobs))

@@ -107,7 +107,7 @@ def _execute(made: _Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> Iterat
     yield made.step(Phase.EXECUTE, Kind.RECORD, "write the release record", mutates=True)
     running: JsonObject = {"status": "running"}
     yield made.step(Phase.EXECUTE, Kind.STATUS, "release status: running", running, mutates=True)
-    for job, wave in zip(jobs, _waves(jobs, policy), strict=True):
+    for job, wave in zip(jobs, waves(jobs, policy), strict=True):
         yield made.step(
             Phase.EXECUTE,
             Kind.MACHINE,
@@ -117,7 +117,7 @@ def _execute(made: _Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> Iterat
         )
 
 
-def _waves(jobs: Sequence[Job], policy: PlanPolicy) -> Iterator[int]:
+def waves(jobs: Sequence[Job], policy: PlanPolicy) -> Iterator[int]:
     """A woken sibling alone, then the first running machine alone, then the rest together."""
     wave, proved = 0, policy.strategy is Strategy.IMMEDIATE
     for job in jobs:

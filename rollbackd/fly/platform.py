@@ -5,6 +5,7 @@ Fits `core.ports.Platform`. Looks only; what changes Fly is in `executors.app`.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from rollbackd.core.errors import NotFound, Rejected, RollbackdError, TemporaryError, Unauthorized
@@ -77,9 +78,11 @@ class FlyPlatform:
         )
 
     async def current_version(self) -> int | None:
-        try:
+        """None only when GraphQL agrees: a 404 of REST may also mean that it is gone."""
+        current = None
+        with contextlib.suppress(Rejected, TemporaryError, Unauthorized):
             current = await self.client.current_release(self.app)
-        except (Rejected, TemporaryError, Unauthorized):
+        if current is None:
             current = await self.client.newest_release(self.app)
         return whole_at(current, "version")
 

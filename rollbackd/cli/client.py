@@ -58,7 +58,6 @@ class Daemon(AbstractContextManager["Daemon"]):
             base_url=self._url or "http://localhost",
             headers=headers,
             transport=transport,
-            trust_env=bool(self._url),
             timeout=httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
         )
 

@@ -11,6 +11,7 @@ from typer.testing import Result
 
 from rollbackd import __version__
 from rollbackd.cli import show
+from rollbackd.cli.client import target_path
 from rollbackd.cli.main import COMMANDS, exit_code
 from rollbackd.cli.pause import duration
 from rollbackd.cli.rollback import version
@@ -140,6 +141,10 @@ def test_an_unknown_target_is_a_usage_error_with_a_hint(served: Served, rollback
     assert told.exit_code == 2
     assert told.stderr == "error: no target 'shpo' (targets: shop)\n"
     assert told.stdout == ""
+
+
+def test_a_target_name_is_one_part_of_the_path_whatever_it_holds() -> None:
+    assert target_path("a/../b?x#", "/pause") == "/api/v1/targets/a%2F..%2Fb%3Fx%23/pause"
 
 
 def test_a_strange_target_name_stays_one_part_of_the_path(served: Served, rollbackd: Run) -> None:

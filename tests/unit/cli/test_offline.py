@@ -39,6 +39,7 @@ async def leave(directory: Path) -> None:
         await store.keep(seen)
         until = now + 3600
         await store.keep(Paused(target=BLOG, at=now, until=until, by="ann", reason="migration"))
+        await store.keep(Paused(target=SHOP, at=now, until=now - 1, by="ann", reason="over"))
         await store.record(Hold(target=BLOG, at=now, reason=HoldReason.PAUSED, why="by ann"))
         await store.record(decision())
         journal = await store.begin(decision(), plan(decision()))
@@ -59,7 +60,12 @@ def test_status_tells_the_last_decision_and_what_is_unfinished(state: Path, roll
     found = json.loads(rollbackd("status", "--json").stdout)
     assert found["daemon"] == "down"
     (shop,) = [t for t in found["targets"] if t["name"] == "shop"]
+    assert shop["paused_until"] is None
     assert shop["rollback"] == {"id": decision().id, "state": "running"}
+
+
+def test_a_health_check_does_not_take_the_journal_for_a_daemon(state: Path, rollbackd: Run) -> None:
+    assert rollbackd("status", "--quiet").exit_code == 69
 
 
 def test_status_of_one_target_is_that_one_alone(state: Path, rollbackd: Run) -> None:

@@ -128,6 +128,10 @@ def test_fields_with_a_secret_name_are_hidden_whatever_they_hold() -> None:
     assert clean == {**dict.fromkeys(fields, GONE), "probe": "d"}
 
 
+def test_a_secret_by_type_is_hidden_without_asking_it() -> None:
+    assert Scrubber().value({"note": SecretStr("opensesame")}) == {"note": GONE}
+
+
 def test_a_configured_secret_is_known_in_its_other_spellings() -> None:
     scrub = Scrubber([CONFIGURED, "FlyV1 alpha-token,beta-token"]).text
 

@@ -168,6 +168,7 @@ def test_a_refused_reload_shows_until_the_next_accepted_one() -> None:
     assert value(metrics, name) == 0
 
     metrics.reloaded("success", "sighup", at=views.T0)
+    metrics.reloaded("unchanged", "watch", at=views.T0 + 30)
     assert value(metrics, name) == 1
     assert value(metrics, f"{name[:-3]}_timestamp_seconds") == views.T0
 

@@ -1,15 +1,25 @@
 """fly.md §1.5 and §3.5: which token covers what, and which scheme which backend takes."""
 
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
 from rollbackd.sandbox.objects import TokenKind
 from rollbackd.sandbox.server import Sandbox
-from tests.sandbox.conftest import client
+from tests.sandbox.conftest import QUICK, client
 
 APP = "/v1/apps/shop"
 CURRENT = "/api/v1/apps/shop/releases/current"
 GRAPHQL = {"query": '{app(name:"shop"){id}}'}
+
+
+@pytest.fixture(scope="module")
+async def box() -> AsyncIterator[Sandbox]:
+    """One for the whole file: these tests only look, or add what no other one sees."""
+    async with Sandbox(machines=1, **QUICK) as one:
+        await one.ready()
+        yield one
 
 
 async def get(box: Sandbox, path: str, token: str, scheme: str) -> int:
@@ -66,9 +76,9 @@ async def test_a_readonly_token_reads_everything_and_changes_nothing(box: Sandbo
 
 
 async def test_the_app_of_a_release_is_checked_and_not_only_the_address(box: Sandbox) -> None:
-    await box.add_app("other", machines=0)
+    await box.add_app("third", machines=0)
     async with client(box, box.urls.token) as api:
-        words = {"app_name": "other", "image": "x", "strategy": "ROLLING"}
+        words = {"app_name": "third", "image": "x", "strategy": "ROLLING"}
         answer = await api.post("/api/v1/releases", json=words)
 
     assert answer.status_code == 403

@@ -1,5 +1,6 @@
 """The own GraphQL executor, and the twelve documents stock clients send."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import graphql as reference
@@ -10,6 +11,7 @@ from rollbackd.sandbox.errors import GraphqlError
 from rollbackd.sandbox.graphql_parser import parse
 from rollbackd.sandbox.graphql_run import FieldType, Types, run
 from rollbackd.sandbox.server import Sandbox
+from tests.sandbox.conftest import QUICK
 
 NODES = "nodes{id version description reason status imageRef stable createdAt user{id email name}}"
 DOCUMENTS = {
@@ -47,6 +49,14 @@ DOCUMENTS = {
     " releases: releasesUnprocessed(first:$n){nodes{id version status description reason stable"
     " imageRef revertedTo deploymentStrategy createdAt updatedAt user{email} configDefinition}}}}",
 }
+
+
+@pytest.fixture(scope="module")
+async def box() -> AsyncIterator[Sandbox]:
+    """One for the whole file: these tests only look, or add what no other one sees."""
+    async with Sandbox(machines=1, **QUICK) as one:
+        await one.ready()
+        yield one
 
 
 async def ask(api: httpx.AsyncClient, box: Sandbox, query: str, **more: Any) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Metrics:
     ) -> None:
         self._registry = registry
         self._snapshot = snapshot
+        self._taken: tuple[Snapshot | None] | None = None
         self._made = {i.name: i.make(registry) for i in INSTRUMENTS}
         self._born: dict[str, dict[tuple[str, ...], _Child]] = {i.name: {} for i in INSTRUMENTS}
         self._adopted = False
@@ -159,15 +160,22 @@ class Metrics:
     def http_request(self, handler: str, method: str, code: int | str) -> None:
         self._count("rollbackd_http_requests_total", handler, method, str(code))
 
+    def take_snapshot(self) -> None:
+        """Take it now, on the loop, for the next `render`: a thread must not read moving state."""
+        self._taken = (self._snapshot(),)
+
     def render(self, accept: str) -> tuple[bytes, str]:
         """The exposition. Milliseconds of work for many probes: call it off the loop."""
         encode, content_type = choose_encoder(accept)
-        return encode(_WithoutCreated(self._registry)), content_type
+        try:
+            return encode(_WithoutCreated(self._registry)), content_type
+        finally:
+            self._taken = None
 
     # ---------------------------------------------------------------------------------------------
 
     def _newest(self) -> Snapshot | None:
-        return self._snapshot()
+        return self._taken[0] if self._taken else self._snapshot()
 
     def _child(self, name: str, labels: tuple[str, ...]) -> _Child:
         born = self._born[name]

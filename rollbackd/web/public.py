@@ -22,6 +22,8 @@ _WORTH_PACKING = 1024
 class Exposition(Protocol):
     """`telemetry.metrics.Metrics`, as far as a scrape needs it."""
 
+    def take_snapshot(self) -> None: ...
+
     def render(self, accept: str) -> tuple[bytes, str]: ...
 
     def http_request(self, handler: str, method: str, code: int | str) -> None: ...
@@ -35,6 +37,7 @@ def metrics_app(metrics: Exposition, vitals: Vitals, *, count: Count | None = No
         request.scope[ROUTE] = "/metrics"
         packed = "gzip" in request.headers.get("accept-encoding", "")
         async with one_at_a_time:
+            metrics.take_snapshot()
             body, content_type, zipped = await asyncio.to_thread(
                 _render, metrics, request.headers.get("accept", ""), packed
             )

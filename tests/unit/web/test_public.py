@@ -1,9 +1,11 @@
 import gzip
+import threading
 
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
+from rollbackd.core.snapshot import Snapshot
 from rollbackd.telemetry.metrics import Metrics
 from rollbackd.web.public import metrics_app
 from tests import support_views as views
@@ -41,6 +43,21 @@ async def test_openmetrics_is_spoken_to_prometheus() -> None:
 
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
+
+
+async def test_the_snapshot_is_taken_on_the_loop_not_in_the_rendering_thread() -> None:
+    taken_in: list[threading.Thread] = []
+
+    def snapshot() -> Snapshot:
+        taken_in.append(threading.current_thread())
+        return views.snapshot()
+
+    async with client(metrics=Metrics(CollectorRegistry(), snapshot)) as asked:
+        taken_in.clear()
+        answer = await asked.get("/metrics")
+
+    assert 'rollbackd_target_healthy{target="shop"} 1.0' in answer.text
+    assert taken_in == [threading.current_thread()]
 
 
 async def test_a_strange_query_does_not_break_a_scrape() -> None:

@@ -89,6 +89,18 @@ RULES = [
         14,
         "above does not fit",
     ),
+    (
+        "a plain limit on buckets",
+        signal("breach_when: {above: 2s}", probe="latency"),
+        14,
+        "above does not fit",
+    ),
+    (
+        "a ratio of a value",
+        signal("breach_when: {failing: true}", probe="locks"),
+        14,
+        "failing does not fit",
+    ),
     ("failing errors", signal("breach_when: {failing: true}"), 14, "failing does not fit"),
     (
         "machines of http",

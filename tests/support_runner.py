@@ -10,6 +10,7 @@ from rollbackd.core.errors import PlanRefused, RollbackdError, Superseded
 from rollbackd.core.facts import TargetFact
 from rollbackd.core.model import JsonObject, RollBack, RollbackId, RollbackOutcome, TargetName
 from rollbackd.core.ports import Observation, Seen
+from rollbackd.core.proof import Proved
 from rollbackd.core.runbook import Phase, Plan, Step
 from rollbackd.engine.runner import Runner
 from rollbackd.engine.stop import StopSwitch
@@ -171,9 +172,10 @@ class House:
     async def close(self) -> None:
         await self.store.close()
 
-    async def prove(self, target: TargetName, rollback: RollbackId) -> RollbackOutcome:
+    async def prove(self, target: TargetName, rollback: RollbackId) -> Proved:
         self.proofs += 1
-        return self.outcome
+        now = self.clock.now()
+        return Proved(outcome=self.outcome, recovered_at=now - 3, proved_at=now)
 
     async def run(self, decision: RollBack) -> RollbackOutcome:
         return await self.runner.carry_out(await self.runner.begin(decision))

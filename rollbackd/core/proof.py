@@ -12,6 +12,15 @@ from rollbackd.core.model import RollbackOutcome, TriggerName, TriggerState, Ver
 from rollbackd.core.policy import After
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proved:
+    """How the proof ended. Without a clear run there is no `recovered_at`."""
+
+    outcome: RollbackOutcome
+    recovered_at: float | None = None
+    proved_at: float | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class Proof:
     """One rollback's proof in the making. `trigger` None: every trigger must be clear."""
@@ -20,9 +29,8 @@ class Proof:
     after: After
     switched_at: float
     clear_since: float | None = None
-    proved_at: float | None = None
 
-    def look(self, verdicts: Sequence[Verdict], now: float) -> RollbackOutcome | None:
+    def look(self, verdicts: Sequence[Verdict], now: float) -> Proved | None:
         """Take this turn's verdicts in; None while it is not decided."""
         states = self._relevant(verdicts)
         if states == {TriggerState.OK}:
@@ -30,15 +38,16 @@ class Proof:
         self.clear_since = None
         if now - self.switched_at < self.after.prove_within_seconds:
             return None
-        return _at_the_end(states)
+        return Proved(outcome=_at_the_end(states))
 
-    def _clear(self, now: float) -> RollbackOutcome | None:
+    def _clear(self, now: float) -> Proved | None:
         if self.clear_since is None:
             self.clear_since = now
         if now - self.clear_since < self.after.clear_for_seconds:
             return None
-        self.proved_at = now
-        return RollbackOutcome.RECOVERED
+        return Proved(
+            outcome=RollbackOutcome.RECOVERED, recovered_at=self.clear_since, proved_at=now
+        )
 
     def _relevant(self, verdicts: Sequence[Verdict]) -> set[TriggerState]:
         named = {v.state for v in verdicts if v.trigger == self.trigger}

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rollbackd import __version__
-from rollbackd.core.decide import decide, explain, manual
-from rollbackd.core.errors import Rejected, UsageError
+from rollbackd.core.decide import explain, manual
+from rollbackd.core.errors import Rejected, TemporaryError, UsageError
 from rollbackd.core.facts import Paused, Resumed
 from rollbackd.core.model import Hold, JsonObject, TargetName
 from rollbackd.core.ports import Clock, Store
@@ -56,7 +56,9 @@ class Desk:
     def explain(self, name: str) -> JsonObject:
         state = self._state(name)
         now = self.clock.now()
-        decision = decide(self.engine.policy, state, now)
+        decision = self.engine.decisions.get(state.name)
+        if decision is None:
+            raise TemporaryError(f"{name} was not judged yet", hint="try again in a second")
         return shapes.explanation(decision, explain(self.engine.policy, state, now))
 
     async def rollbacks(self, target: str | None, limit: int) -> JsonObject:

@@ -17,6 +17,7 @@ class Ending:
     state: RollbackState
     outcome: RollbackOutcome
     detail: str
+    recovered_at: float | None = None
     proved_at: float | None = None
 
 
@@ -39,8 +40,14 @@ def ending(rows: Sequence[StepRow]) -> Ending:
         state=RollbackState.SUCCEEDED if helped else RollbackState.FAILED,
         outcome=outcome,
         detail="; ".join(details),
-        proved_at=proof.finished_at if proof and outcome is RollbackOutcome.RECOVERED else None,
+        recovered_at=_time(proof, "recovered_at"),
+        proved_at=_time(proof, "proved_at"),
     )
+
+
+def _time(row: StepRow | None, name: str) -> float | None:
+    found = row.result.get(name) if row is not None else None
+    return float(found) if isinstance(found, int | float) else None
 
 
 def nothing_reached(rows: Sequence[StepRow]) -> bool:

@@ -30,6 +30,7 @@ from rollbackd.core.mass import mass_failing
 from rollbackd.core.model import (
     Decision,
     Hold,
+    JsonObject,
     RollBack,
     RollbackId,
     RollbackOutcome,
@@ -40,7 +41,7 @@ from rollbackd.core.model import (
 )
 from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Clock, Store
-from rollbackd.core.proof import Proof
+from rollbackd.core.proof import Proof, Proved
 from rollbackd.core.runbook import Journal
 from rollbackd.core.snapshot import Snapshot
 from rollbackd.core.state import TargetState
@@ -59,7 +60,7 @@ DURABLE: Final = (
 @dataclass(slots=True)
 class _Proving:
     proof: Proof
-    outcome: asyncio.Future[RollbackOutcome]
+    outcome: asyncio.Future[Proved]
 
 
 @dataclass(kw_only=True)
@@ -80,6 +81,7 @@ class Engine:
     _proving: dict[TargetName, _Proving] = field(default_factory=dict)
     _rollbacks: asyncio.TaskGroup | None = None
     _open: set[TargetName] = field(default_factory=set)
+    _ledgers: dict[TargetName, JsonObject] = field(default_factory=dict)  # as kept
     _asked_by: dict[RollbackId, TriggerName | None] = field(default_factory=dict)
 
     async def remember(self) -> None:
@@ -87,6 +89,10 @@ class Engine:
         now = self.clock.now()
         for name, policy in self.policy.targets.items():
             self.states[name] = TargetState(policy, now)
+            kept = await self.store.get_blob(_ledger_key(name))
+            if isinstance(kept, dict):
+                self.states[name].ledger.restore(kept)
+                self._ledgers[name] = kept
         for fact in await self.store.facts(0.0):
             if fact.target in self.states:
                 self._apply(fact)
@@ -129,27 +135,16 @@ class Engine:
             self.decisions.pop(gone, None)
         self.policy = policy
 
-    async def prove(self, target: TargetName, rollback: RollbackId) -> RollbackOutcome:
+    async def prove(self, target: TargetName, rollback: RollbackId) -> Proved:
         """Wait until the windows say whether the rollback helped."""
-        state = self.states.get(target)
-        if state is None:  # the target was taken out of the configuration meanwhile
-            return RollbackOutcome.RECOVERED_UNPROVEN
-        proof = Proof(
-            trigger=self._asked_by.get(rollback),
-            after=self.policy.targets[target].after,
-            switched_at=self.clock.now(),
-        )
-        proving = _Proving(proof, asyncio.get_running_loop().create_future())
-        self._proving[target] = proving
+        if target not in self.states:  # taken out of the configuration meanwhile
+            return Proved(outcome=RollbackOutcome.RECOVERED_UNPROVEN)
+        if target not in self._proving:  # resumed after the switch: another process saw it
+            self._begin_proof(target, rollback, self.clock.now())
         try:
-            return await proving.outcome
+            return await self._proving[target].outcome
         finally:
             self._proving.pop(target, None)
-
-    def proof_times(self, target: TargetName) -> tuple[float | None, float | None]:
-        """(recovered_at, proved_at) of the proof in the making."""
-        proving = self._proving.get(target)
-        return (proving.proof.clear_since, proving.proof.proved_at) if proving else (None, None)
 
     async def order(self, decision: RollBack) -> Journal:
         """A rollback a person asked for: same journal, same runner."""
@@ -181,8 +176,11 @@ class Engine:
         match fact:
             case RollbackStarted(rollback=rollback, trigger=trigger):
                 self._asked_by[rollback] = trigger
+            case RollbackSwitched(target=target, rollback=rollback, at=at):
+                self._begin_proof(target, rollback, at)
             case RollbackEnded(target=target, rollback=rollback):
                 self._asked_by.pop(rollback, None)
+                self._proving.pop(target, None)
                 self._open.discard(target)
             case ControlSeen(ok=ok):
                 self.control_ok = ok
@@ -199,6 +197,7 @@ class Engine:
             began = self.clock.monotonic()
             await self._judge(name, now, mass=failing)
             self.metrics.evaluated(name, self.clock.monotonic() - began)
+            await self._keep_ledger(name)
 
     async def _judge(self, name: TargetName, now: float, *, mass: bool) -> None:
         decision = decide(self.policy, self.states[name], now, mass_failing=mass)
@@ -241,9 +240,24 @@ class Engine:
         proving = self._proving.get(name)
         if proving is None or proving.outcome.done():
             return
-        outcome = proving.proof.look(verdicts, now)
-        if outcome is not None:
-            proving.outcome.set_result(outcome)
+        proved = proving.proof.look(verdicts, now)
+        if proved is not None:
+            proving.outcome.set_result(proved)
+
+    def _begin_proof(self, target: TargetName, rollback: RollbackId, switched_at: float) -> None:
+        proof = Proof(
+            trigger=self._asked_by.get(rollback),
+            after=self.policy.targets[target].after,
+            switched_at=switched_at,
+        )
+        self._proving[target] = _Proving(proof, asyncio.get_running_loop().create_future())
+
+    async def _keep_ledger(self, name: TargetName) -> None:
+        """Which releases are good outlives us: without it a restart would cap all to approve."""
+        ledger = self.states[name].ledger.as_json()
+        if self._ledgers.get(name) != ledger:
+            self._ledgers[name] = ledger
+            await self.store.put_blob(_ledger_key(name), ledger)
 
     def _zones(self) -> set[str]:
         targets = self.policy.targets.values()
@@ -263,6 +277,10 @@ class Engine:
         for verdict in after.verdicts:
             if known.get(verdict.trigger) is not verdict.state:
                 self.metrics.transition(after.target, verdict.trigger, verdict.state)
+
+
+def _ledger_key(name: TargetName) -> str:
+    return f"ledger/{name}"
 
 
 def _says_something_new(before: Decision | None, after: Hold) -> bool:

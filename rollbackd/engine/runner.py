@@ -17,9 +17,10 @@ from rollbackd.core.errors import Fenced, Rejected, RollbackdError, Stopped, Sup
 from rollbackd.core.facts import RollbackEnded, RollbackStarted, RollbackSwitched, TargetFact
 from rollbackd.core.model import RollBack, RollbackId, RollbackOutcome, TargetName
 from rollbackd.core.ports import Clock, Executor, Store
+from rollbackd.core.proof import Proved
 from rollbackd.core.runbook import Journal, Plan, RollbackState
 from rollbackd.engine import going_on
-from rollbackd.engine.ending import ending, nothing_reached, release_version, switched_at
+from rollbackd.engine.ending import Ending, ending, nothing_reached, release_version, switched_at
 from rollbackd.engine.group import next_group, take_group
 from rollbackd.engine.pauses import Pauses
 from rollbackd.engine.steps import StandStill, StepTaker
@@ -37,7 +38,7 @@ class Runner:
     store: Store
     executor_for: Callable[[TargetName], Executor]
     publish: Callable[[TargetFact], None]
-    prove: Callable[[TargetName, RollbackId], Awaitable[RollbackOutcome]]
+    prove: Callable[[TargetName, RollbackId], Awaitable[Proved]]
     stop: StopSwitch
     events: Tell
     _pauses: Pauses = field(init=False)
@@ -175,7 +176,7 @@ class Runner:
         except RollbackdError as error:
             return await self._give_up(walk, error)
         found = ending(walk.rows)
-        return await self._end(walk, found.state, found.outcome, found.detail, found.proved_at)
+        return await self._end(walk, found.state, found.outcome, found.detail, found)
 
     async def _take_phases(self, walk: Walk) -> None:
         while True:
@@ -228,7 +229,7 @@ class Runner:
         state: RollbackState,
         outcome: RollbackOutcome,
         detail: str,
-        proved_at: float | None = None,
+        found: Ending | None = None,
     ) -> RollbackOutcome:
         await walk.finish(state, outcome, detail)
         name = events.ROLLBACK_HELD if outcome is RollbackOutcome.HOLDING else events.ROLLBACK_ENDED
@@ -241,7 +242,8 @@ class Runner:
                 rollback=walk.plan.rollback,
                 outcome=outcome,
                 detail=detail,
-                proved_at=proved_at,
+                recovered_at=found.recovered_at if found else None,
+                proved_at=found.proved_at if found else None,
             )
         )
         return outcome
@@ -259,7 +261,7 @@ class Runner:
             )
         )
 
-    async def _prove(self, target: TargetName, rollback: RollbackId) -> RollbackOutcome:
+    async def _prove(self, target: TargetName, rollback: RollbackId) -> Proved:
         return await self.prove(target, rollback)  # read late: the engine is made after the runner
 
     def _walk(self, journal: Journal, *, resumed: bool) -> Walk:

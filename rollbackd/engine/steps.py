@@ -23,8 +23,9 @@ from rollbackd.core.errors import (
     Unauthorized,
     VersionConflict,
 )
-from rollbackd.core.model import JsonObject, RollbackId, RollbackOutcome, TargetName
+from rollbackd.core.model import JsonObject, RollbackId, TargetName
 from rollbackd.core.ports import Clock, Observation, Seen
+from rollbackd.core.proof import Proved
 from rollbackd.core.runbook import Phase, Plan, Step, StepState
 from rollbackd.engine.pauses import Pauses
 from rollbackd.engine.stop import StopSwitch
@@ -50,7 +51,7 @@ class StepTaker:
     clock: Clock
     stop: StopSwitch
     pauses: Pauses
-    prove: Callable[[TargetName, RollbackId], Awaitable[RollbackOutcome]]
+    prove: Callable[[TargetName, RollbackId], Awaitable[Proved]]
 
     async def take(self, walk: Walk, step: Step) -> None:
         """Finish the step (done, or skipped because its object is gone), or raise why not."""
@@ -145,8 +146,12 @@ class StepTaker:
                 await self.pauses.sleep(MONITOR_SECONDS if seconds is None else seconds)
                 return {}
             case "prove":
-                outcome = await self.pauses.wait(self.prove(plan.target, plan.rollback))
-                return {"outcome": outcome.value}
+                proved = await self.pauses.wait(self.prove(plan.target, plan.rollback))
+                return {
+                    "outcome": proved.outcome.value,
+                    "recovered_at": proved.recovered_at,
+                    "proved_at": proved.proved_at,
+                }
             case _:
                 return await self.pauses.wait(walk.executor.apply(plan, step, walk.results))
 

@@ -39,11 +39,19 @@ def _entry(row: sqlite3.Row, journal: Journal) -> JsonObject:
         "onset_at": decision.onset_at,
         "decided_at": decision.at,
         "created_at": row["created_at"],
+        "recovered_at": _proof(journal, "recovered_at"),
+        "proved_at": _proof(journal, "proved_at"),
         "finished_at": row["finished_at"],
         "notes": list(journal.plan.notes),
         "evidence": codec.plain(decision.evidence),
         "steps": _steps(journal),
     }
+
+
+def _proof(journal: Journal, name: str) -> Json:
+    """A time of the last step's proof; None while, or when, it is not proved."""
+    found = (r.result.get(name) for r in journal.rows if r.step.kind == "prove")
+    return next(found, None)
 
 
 def _steps(journal: Journal) -> list[Json]:

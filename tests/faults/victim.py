@@ -15,6 +15,7 @@ from rollbackd.clock import SystemClock
 from rollbackd.core.errors import RollbackdError
 from rollbackd.core.model import JsonObject, RollBack, RollbackId, RollbackOutcome, TargetName
 from rollbackd.core.ports import Observation, Seen
+from rollbackd.core.proof import Proved
 from rollbackd.core.runbook import Plan, Step
 from rollbackd.engine import going_on
 from rollbackd.engine.runner import Runner
@@ -64,8 +65,8 @@ async def main(directory: Path, rollbacks: int) -> None:
     await store.open()
     executor = FileExecutor(directory / "effects")
 
-    async def prove(target: TargetName, rollback: RollbackId) -> RollbackOutcome:
-        return RollbackOutcome.RECOVERED
+    async def prove(target: TargetName, rollback: RollbackId) -> Proved:
+        return Proved(outcome=RollbackOutcome.RECOVERED)
 
     runner = Runner(
         clock=clock,

@@ -2,7 +2,7 @@
 
 from rollbackd.core.model import RollbackOutcome, TriggerName, TriggerState, Verdict
 from rollbackd.core.policy import After
-from rollbackd.core.proof import Proof
+from rollbackd.core.proof import Proof, Proved
 
 AFTER = After(smoke=(), clear_for_seconds=10, monitor_seconds=0, prove_within_seconds=30)
 
@@ -16,14 +16,19 @@ def proof(trigger: str | None = "errors") -> Proof:
     return Proof(trigger=name, after=AFTER, switched_at=100)
 
 
+def outcome(running: Proof, verdicts: list[Verdict], at: float) -> RollbackOutcome | None:
+    proved = running.look(verdicts, at)
+    return proved.outcome if proved else None
+
+
 def test_a_clear_run_of_the_full_time_is_recovered_with_both_times() -> None:
     running = proof()
     ok = [verdict("errors", TriggerState.OK)]
 
-    outcomes = [running.look(ok, at) for at in (103.0, 108.0, 112.9, 113.0)]
+    looks = [running.look(ok, at) for at in (103.0, 108.0, 112.9, 113.0)]
 
-    assert outcomes == [None, None, None, RollbackOutcome.RECOVERED]
-    assert (running.clear_since, running.proved_at) == (103.0, 113.0)
+    proved = Proved(outcome=RollbackOutcome.RECOVERED, recovered_at=103.0, proved_at=113.0)
+    assert looks == [None, None, None, proved]
 
 
 def test_a_break_starts_the_clear_run_afresh() -> None:
@@ -40,19 +45,19 @@ def test_a_trigger_still_breached_at_the_end_is_not_recovered() -> None:
     breached = [verdict("errors", TriggerState.BREACHED)]
 
     assert running.look(breached, 129.9) is None
-    assert running.look(breached, 130) is RollbackOutcome.NOT_RECOVERED
+    assert outcome(running, breached, 130) is RollbackOutcome.NOT_RECOVERED
 
 
 def test_a_pending_trigger_at_the_end_is_not_recovered() -> None:
     pending = [verdict("errors", TriggerState.PENDING)]
 
-    assert proof().look(pending, 130) is RollbackOutcome.NOT_RECOVERED
+    assert outcome(proof(), pending, 130) is RollbackOutcome.NOT_RECOVERED
 
 
 def test_too_little_traffic_is_unproven_and_not_a_failure() -> None:
     no_data = [verdict("errors", TriggerState.NO_DATA)]
 
-    assert proof().look(no_data, 130) is RollbackOutcome.RECOVERED_UNPROVEN
+    assert outcome(proof(), no_data, 130) is RollbackOutcome.RECOVERED_UNPROVEN
 
 
 def test_only_the_trigger_that_asked_is_looked_at() -> None:
@@ -60,14 +65,14 @@ def test_only_the_trigger_that_asked_is_looked_at() -> None:
     both = [verdict("errors", TriggerState.OK), verdict("slow", TriggerState.BREACHED)]
     running.look(both, 100)
 
-    assert running.look(both, 110) is RollbackOutcome.RECOVERED
+    assert outcome(running, both, 110) is RollbackOutcome.RECOVERED
 
 
 def test_a_rollback_by_hand_needs_every_trigger_clear() -> None:
     running = proof(None)
     both = [verdict("errors", TriggerState.OK), verdict("slow", TriggerState.NO_DATA)]
 
-    assert running.look(both, 130) is RollbackOutcome.RECOVERED_UNPROVEN
+    assert outcome(running, both, 130) is RollbackOutcome.RECOVERED_UNPROVEN
 
 
 def test_a_trigger_that_is_gone_from_the_policy_falls_back_to_all() -> None:
@@ -75,4 +80,4 @@ def test_a_trigger_that_is_gone_from_the_policy_falls_back_to_all() -> None:
     ok = [verdict("errors", TriggerState.OK)]
     running.look(ok, 100)
 
-    assert running.look(ok, 110) is RollbackOutcome.RECOVERED
+    assert outcome(running, ok, 110) is RollbackOutcome.RECOVERED

@@ -158,6 +158,13 @@ def test_a_counter_is_finite_and_not_negative(value: float) -> None:
         as_counters([Series(name="a", labels=(), value=value)])
 
 
+@pytest.mark.parametrize(("bad", "total"), [(5.0, 3.0), (-1.0, 3.0), (0.0, -1.0)])
+def test_more_bad_than_there_was_is_a_miss(bad: float, total: float) -> None:
+    found = ratio(bad, total)
+    assert isinstance(found, Missed)
+    assert found.reason == MissReason.SOURCE_BAD_BODY
+
+
 @given(bad=st.floats(), total=st.floats())
 def test_a_ratio_is_one_or_a_miss(bad: float, total: float) -> None:
     found = ratio(bad, total)

@@ -16,6 +16,7 @@ from rollbackd.clock import SystemClock
 from rollbackd.core.facts import MissReason
 from rollbackd.core.ports import Missed
 from rollbackd.probes.blame import Failed
+from rollbackd.probes.http_body import _unpacker
 from rollbackd.probes.http_exchange import Answer, Ask, HttpExchange
 from rollbackd.probes.resolver import Resolver
 from tests.support import until
@@ -264,6 +265,11 @@ async def test_a_packed_body_is_unpacked(encoding: str, packed: bytes) -> None:
 async def test_an_empty_answer_to_head_is_whole_though_it_names_an_encoding() -> None:
     async with Loopback(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n") as server:
         assert good(await ask(server.url, method="HEAD")).status == 200
+
+
+def test_a_bomb_is_never_unpacked_beyond_the_room_there_is() -> None:
+    bomb = gzip.compress(b"\0" * 10_000_000)
+    assert len(_unpacker("gzip").feed(bomb, 1000)) == 1000
 
 
 async def test_a_body_of_exactly_the_limit_is_read() -> None:

@@ -163,7 +163,7 @@ async def test_auto_stays_with_a_path_that_breaks() -> None:
         clock = FakeClock()
         probe = build("http", {}, context(url=server.url, clock=clock))
         await probe.take()
-        routes.good.remove("/healthz")
+        routes.good = {"/up", "/"}
         clock.advance(3600)
         assert outcome(await probe.take()) is CheckOutcome.FAILED
         assert server.requests[-1].path == "/healthz"

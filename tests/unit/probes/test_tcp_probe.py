@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
-from rollbackd.core.facts import Check, CheckOutcome
-from tests.unit.probes.loopback import Loopback, answer, context, loopback_trust, take
+from rollbackd.core.facts import Check, CheckOutcome, MissReason
+from rollbackd.core.ports import Missed
+from rollbackd.probes.resolver import Resolver
+from rollbackd.probes.tcp import TcpProbe
+from tests.unit.probes.loopback import Loopback, answer, build, context, loopback_trust, take
 
 
 @asynccontextmanager
@@ -99,3 +103,18 @@ async def test_tls_is_checked() -> None:
         reading = await take("tcp", config, context(trust=loopback_trust()))
     assert isinstance(reading, Check)
     assert reading.outcome is CheckOutcome.OK
+
+
+async def test_a_resolver_that_does_not_answer_in_time_is_a_miss() -> None:
+    release = threading.Event()
+
+    def getaddrinfo(*_: Any, **__: Any) -> list[tuple[Any, ...]]:
+        release.wait(10)
+        return []
+
+    probe = build("tcp", {"host": "shop.example", "port": 80}, context(seconds=0.1))
+    assert isinstance(probe, TcpProbe)
+    probe._resolver = Resolver(getaddrinfo)
+    reading = await probe.take()
+    release.set()
+    assert reading == Missed(reason=MissReason.DNS_FAILED, detail="the resolver did not answer")

@@ -186,10 +186,10 @@ class Deployer:
         config = config_for_update(app, machine.config, deploy.release, order.guest)
         config["metadata"] |= order.metadata
         slow = order.boot_seconds is not None and (order.boot_on == "all" or first)
-        machine.boot_seconds = order.boot_seconds if slow else None
         up = machine.state in UPDATED_WHILE_UP
         body = {"config": config, "skip_launch": not up}
         self.machines.update(machine, body, nonce=nonce)
+        machine.boot_seconds = order.boot_seconds if slow else None
 
 
 def _waves(fleet: list[Machine]) -> list[list[Machine]]:

@@ -92,6 +92,7 @@ class Machines:
         machine.config = config
         machine.version = self.world.ids.ulid(now)
         machine.versions.append(Version(version=machine.version, config=config, created_at=now))
+        machine.boot_seconds = None  # a slow boot belongs to the deploy that ordered it
         machine.become("replacing")
         self.world.event(machine, "update", "replacing", source="user")
         self.world.record(

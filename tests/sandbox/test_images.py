@@ -194,6 +194,19 @@ async def test_a_late_boot_is_started_but_out_of_rotation(box: Sandbox) -> None:
     assert deploy.release.status == "complete"
 
 
+async def test_a_slow_boot_ends_with_the_deploy_that_ordered_it(box: Sandbox) -> None:
+    deploy = box.begin_deploy(image="good-b", boot_seconds=30)
+    await until(lambda: box.machines[0].state == "starting")
+    assert box.machines[0].boot_seconds == 30
+    assert deploy.task is not None
+    deploy.task.cancel()
+
+    nonce = box.machines[0].lease.nonce if box.machines[0].lease else ""
+    box.platform.machines.update(box.machines[0], {"config": box.machines[0].config}, nonce=nonce)
+
+    await box.ready(seconds=10)
+
+
 async def test_leaving_the_sandbox_leaves_no_process() -> None:
     async with Sandbox(machines=2, **QUICK) as box:
         await box.ready()

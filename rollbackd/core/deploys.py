@@ -99,9 +99,7 @@ class Deploys:
         since = min(at, self.appeared_at(release)) if first else at
         self.current_since = self.settle_from = since
         self.settled = False
-        return Change(
-            release=release, came_at=max(self.appeared_at(release), self._unswitched_at), at=since
-        )
+        return Change(release=release, came_at=self.came_at(release), at=since)
 
     def switch_back(self, good: Release, version: int | None, at: float) -> None:
         """Every machine runs `good` again. Its machines were seen to boot: nothing settles."""
@@ -121,6 +119,16 @@ class Deploys:
         """When it came into the world, by the platform's clock where that is not in the future."""
         seen_at = self._first_seen.get(release.version, math.inf)
         return seen_at if release.created_at is None else min(seen_at, release.created_at)
+
+    def came_at(self, release: Release) -> float:
+        """Before this, no machine can have run it: what was bad by then is not its fault.
+
+        The newest look that found no machine switched says more than the look that found the
+        release: one machine may have been stopped for it between the two.
+        """
+        if self._unswitched_at == -math.inf:
+            return self.appeared_at(release)
+        return max(self._unswitched_at, release.created_at or -math.inf)
 
     def underway(self, now: float, safety: Safety) -> bool:
         """Whether somebody is deploying. Too long without a foreign lease is an interruption."""

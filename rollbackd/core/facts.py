@@ -6,8 +6,7 @@ Replaying the same facts gives the same decisions; what is not here was not know
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from rollbackd.core.model import (
@@ -231,13 +230,9 @@ class RollbackEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """Time passed. Ticks are facts so that replay is a for-loop.
-
-    `local_minutes`: weekday (0 = Monday) and minute of the day for each time zone of a window.
-    """
+    """Time passed. Ticks are facts so that replay is a for-loop."""
 
     at: float
-    local_minutes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 TargetFact: TypeAlias = (

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final, assert_never
+from typing import assert_never
 
 from rollbackd.core.carry import by_probe, tracks, watches
 from rollbackd.core.deploys import Change, Deploys
@@ -47,6 +47,7 @@ from rollbackd.core.snapshot import TargetView
 from rollbackd.core.triggers import (
     Place,
     depends,
+    ill_before,
     judge,
     known_well,
     state_of,
@@ -55,8 +56,6 @@ from rollbackd.core.triggers import (
 )
 from rollbackd.core.view import healthy, release_views, rollback_view
 from rollbackd.core.watch import SignalWatch, Trust
-
-BAD_STATES: Final = frozenset({TriggerState.BREACHED, TriggerState.PENDING})
 
 
 class TargetState:
@@ -234,7 +233,7 @@ class TargetState:
             return
         self.platform_seen_at = max(self.platform_seen_at, fact.at)
         if self.deploys.see_releases(fact) and self.current is not None:
-            self._close(self.current, fact.at)
+            self._close(self.current)
         self._take_effect(fact.at)
 
     def _see_machines(self, fact: MachinesSeen) -> None:
@@ -255,10 +254,13 @@ class TargetState:
         for watch in self._following():
             watch.cross(change.came_at, change.at)
 
-    def _close(self, current: Release, at: float) -> None:
+    def _close(self, current: Release) -> None:
         """A successor appeared: was the release it follows good?"""
+        successor = self.deploys.newest
+        assert successor is not None, "it just appeared"
+        came_at = self.deploys.came_at(successor)
         critical = [t for t in self.policy.triggers if t.severity is Severity.CRITICAL]
-        quiet = all(state_of(t, self, at) not in BAD_STATES for t in critical)
+        quiet = not any(ill_before(t, self, came_at) for t in critical)
         complete = current.status is ReleaseStatus.COMPLETE
         if complete and quiet and current in self.ledger.cleared:
             self.ledger.good.add(current)

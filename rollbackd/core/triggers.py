@@ -110,6 +110,23 @@ def known_well(trigger: Trigger, state: Observed, now: float) -> bool:
             return any(p.well for p in parts) if every else all(p.well for p in parts)
 
 
+def ill_before(trigger: Trigger, state: Observed, at: float) -> bool:
+    """Whether it was pending or breached at `at` and has been so since."""
+    match trigger.rule:
+        case DeployFailed():
+            return False  # it speaks of the release that came, not of the one before
+        case Signal():
+            return state.watches[Place(trigger.name, veto=False, at=0)].ill_before(at)
+        case Composite(every=every, parts=parts):
+            ill = [
+                ill_before(state.triggers[part.trigger], state, at)
+                if isinstance(part, TriggerRef)
+                else state.watches[Place(trigger.name, veto=False, at=index)].ill_before(at)
+                for index, part in enumerate(parts)
+            ]
+            return all(ill) if every else any(ill)
+
+
 def veto_why(trigger: Trigger, state: Observed, now: float) -> str:
     """What speaks against blaming the release; empty when nothing does.
 

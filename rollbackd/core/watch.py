@@ -122,7 +122,7 @@ class SignalWatch:
         self.restart(at)
 
     def _before(self, came_at: float, *, fresh: bool) -> tuple[Trust, float | None]:
-        if self.bad_since is not None and self.bad_since - self.delay_seconds < came_at:
+        if self.ill_before(came_at):
             return Trust.ILL, self.bad_since
         if self.trust is Trust.ILL:
             return Trust.ILL, self.before_since
@@ -130,6 +130,10 @@ class SignalWatch:
         if self.judged_at is None and not self._gap_since_restart:
             well = well or self.before is Trust.WELL
         return (Trust.WELL if well and fresh else Trust.UNKNOWN), None
+
+    def ill_before(self, at: float) -> bool:
+        """Whether what is bad now was so at `at` already."""
+        return self.bad_since is not None and self.bad_since - self.delay_seconds < at
 
     def _notice_gap(self, at: float) -> None:
         self._forget()

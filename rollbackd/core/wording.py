@@ -100,8 +100,10 @@ def _nothing(watch: SignalWatch, now: float) -> str:
     if watch.thin and watch.sample_at < watch.blocked_until:
         wait = seconds(watch.blocked_until - watch.sample_at)
         return f"nothing was counted for too long, judged again in {wait}"
-    if watch.thin:
+    if gauge.thin and gauge.looks:
         return f"{count(gauge.samples)} of {count(watch.signal.min_samples)} samples needed"
+    if watch.thin:
+        return "its samples do not tell"
     return f"no sample for {seconds(max(0.0, now - watch.seen_at))}"
 
 

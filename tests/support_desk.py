@@ -114,6 +114,10 @@ class FakeDesk:
         self._known(target)
         return {"target": target, "paused_until": views.T0 + seconds}
 
+    async def unlock(self, target: str, *, reason: str, by: str) -> JsonObject:
+        self.orders.append({"unlock": target, "reason": reason, "by": by})
+        return {"target": target, "locked_out": False}
+
     async def resume(self, target: str, *, by: str) -> JsonObject:
         self.orders.append({"resume": target, "by": by})
         self._known(target)

@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, str]] = {
     "rollback": "Put an earlier release back, by hand.",
     "pause": "Hold automatic rollbacks for a while.",
     "resume": "End a pause.",
+    "unlock": "Allow automatic rollbacks again after one that did not help.",
     "sandbox": "A local Fly to try things on.",
     "schema": "Print the JSON Schema of the YAML files.",
     "version": "Print the version.",

@@ -14,6 +14,7 @@ RollbackdError                  message: lower-case and specific; hint: the read
 │   ├── Rejected                the platform understood and said no
 │   ├── VersionConflict         the object changed since it was read
 │   └── PlanRefused             no plan can be made that keeps the promises
+│       └── ImageMissing        the good release's image is gone from the registry
 ├── Stopped                     a person said stop (STOP file); nothing was sent
 ├── Superseded                  somebody deployed meanwhile: stand back
 └── Fenced                      another daemon owns this rollback now: touch nothing
@@ -102,6 +103,10 @@ class VersionConflict(PermanentError):
 
 class PlanRefused(PermanentError):
     """No plan can be made that keeps the promises."""
+
+
+class ImageMissing(PlanRefused):
+    """The good release's image is gone from the registry."""
 
 
 class Stopped(RollbackdError):

@@ -6,6 +6,7 @@ import random
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -170,7 +171,9 @@ class Maker:
         if target.prometheus_url is None:
             return None
         settings = self._settings
-        token = settings.prometheus_token or settings.fly_read_token or settings.fly_token
+        token = settings.prometheus_token
+        if token is None and _same_host(target.prometheus_url, settings.fly_api_url):
+            token = settings.fly_read_token or settings.fly_token
         return PrometheusAccess(
             url=target.prometheus_url, token=token.get_secret_value() if token else ""
         )
@@ -182,3 +185,8 @@ class Maker:
         ours = type(self._settings).model_fields["fly_machines_url"].default
         # Behind another base URL (a sandbox) that base is the control; Fly's edge says nothing.
         return (machines, EDGE) if machines == ours else (machines,)
+
+
+def _same_host(url: str, other: str) -> bool:
+    """A Fly token goes to Fly's own host and to nobody else's Prometheus."""
+    return urlsplit(url)[:2] == urlsplit(other)[:2]

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from rollbackd import __version__
 from rollbackd.core.decide import explain, manual
 from rollbackd.core.errors import Rejected, TemporaryError, UsageError
-from rollbackd.core.facts import Paused, Resumed
+from rollbackd.core.facts import Paused, Resumed, Unlocked
 from rollbackd.core.model import Hold, JsonObject, TargetName
 from rollbackd.core.ports import Clock, Store
+from rollbackd.core.runbook import RollbackState
 from rollbackd.core.snapshot import TargetView
 from rollbackd.core.state import TargetState
 from rollbackd.engine.engine import Engine
@@ -98,6 +99,7 @@ class Desk:
             raise Rejected(decision.why or decision.reason.value, hint=_hint(decision))
         if dry_run:
             return shapes.plan(await self.engine.runner.dry_run(decision))
+        await self._end_what_holds(state.policy.name, by=by, reason=reason)
         journal = await self.engine.order(decision)
         return {"rollback": journal.plan.rollback, **shapes.plan(journal.plan)}
 
@@ -114,6 +116,19 @@ class Desk:
         name = self._state(target).policy.name
         await self.engine.take(Resumed(target=name, at=self.clock.now(), by=by))
         return {"target": name, "paused_until": None}
+
+    async def unlock(self, target: str, *, reason: str, by: str) -> JsonObject:
+        """Let automatic rollbacks happen again after one that failed or did not help."""
+        name = self._state(target).policy.name
+        await self._end_what_holds(name, by=by, reason=reason)
+        await self.engine.take(Unlocked(target=name, at=self.clock.now(), by=by, reason=reason))
+        return {"target": name, "locked_out": False}
+
+    async def _end_what_holds(self, name: TargetName, *, by: str, reason: str) -> None:
+        """A rollback that stands still would block every other one of its target."""
+        for journal in await self.store.unfinished():
+            if journal.plan.target == name and journal.state is RollbackState.HOLDING:
+                await self.engine.runner.abort(journal.plan.rollback, by=by, reason=reason)
 
     async def reload(self, cause: str) -> JsonObject:
         result = await self.reloader.reload(cause)

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from rollbackd.core.decide import decide
-from rollbackd.core.errors import RollbackdError
+from rollbackd.core.errors import ImageMissing, RollbackdError
 from rollbackd.core.facts import (
     Approved,
     ControlSeen,
@@ -37,7 +37,6 @@ from rollbackd.core.model import (
     TargetName,
     TriggerName,
     TriggerState,
-    Verdict,
 )
 from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Clock, Store
@@ -46,6 +45,7 @@ from rollbackd.core.runbook import Journal
 from rollbackd.core.snapshot import Snapshot
 from rollbackd.core.state import TargetState
 from rollbackd.engine.local_time import local_minutes
+from rollbackd.engine.proving import Proving
 from rollbackd.engine.recorder import Recorder
 from rollbackd.engine.runner import Runner
 from rollbackd.telemetry.metrics import Metrics
@@ -57,10 +57,12 @@ DURABLE: Final = (
 )  # fmt: skip
 
 
-@dataclass(slots=True)
-class _Proving:
-    proof: Proof
-    outcome: asyncio.Future[Proved]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """Who asked for a rollback, and when."""
+
+    trigger: TriggerName | None
+    at: float
 
 
 @dataclass(kw_only=True)
@@ -78,11 +80,11 @@ class Engine:
     decisions: dict[TargetName, Decision] = field(default_factory=dict)
     turned_at: float | None = None  # monotonic seconds of the newest tick
     control_ok: bool = True
-    _proving: dict[TargetName, _Proving] = field(default_factory=dict)
+    _proving: Proving = field(default_factory=Proving)
     _rollbacks: asyncio.TaskGroup | None = None
     _open: set[TargetName] = field(default_factory=set)
     _ledgers: dict[TargetName, JsonObject] = field(default_factory=dict)  # as kept
-    _asked_by: dict[RollbackId, TriggerName | None] = field(default_factory=dict)
+    _orders: dict[RollbackId, _Order] = field(default_factory=dict)
 
     async def remember(self) -> None:
         """Rebuild the states from what the store kept."""
@@ -139,12 +141,9 @@ class Engine:
         """Wait until the windows say whether the rollback helped."""
         if target not in self.states:  # taken out of the configuration meanwhile
             return Proved(outcome=RollbackOutcome.RECOVERED_UNPROVEN)
-        if target not in self._proving:  # resumed after the switch: another process saw it
+        if not self._proving.begun(target):  # resumed: another process saw the switch
             self._begin_proof(target, rollback, self.clock.now())
-        try:
-            return await self._proving[target].outcome
-        finally:
-            self._proving.pop(target, None)
+        return await self._proving.wait(target)
 
     async def order(self, decision: RollBack) -> Journal:
         """A rollback a person asked for: same journal, same runner."""
@@ -170,17 +169,29 @@ class Engine:
         news = isinstance(fact, ReleasesSeen) and fact.releases != state.releases
         if news or isinstance(fact, DURABLE):
             await self.store.keep(fact)
+        self._count(fact)
         self._apply(fact)
+
+    def _count(self, fact: TargetFact) -> None:
+        """Count what happens now; what is only remembered at the start was counted then."""
+        if isinstance(fact, RollbackStarted):
+            self.metrics.rollback_started(fact.target)
+        elif isinstance(fact, RollbackEnded):
+            order = self._orders.get(fact.rollback)
+            seconds = fact.at - order.at if order else 0.0
+            self.metrics.rollback_ended(
+                fact.target, order.trigger if order else None, fact.outcome, seconds
+            )
 
     def _apply(self, fact: TargetFact) -> None:
         match fact:
-            case RollbackStarted(rollback=rollback, trigger=trigger):
-                self._asked_by[rollback] = trigger
+            case RollbackStarted(rollback=rollback, trigger=trigger, at=at):
+                self._orders[rollback] = _Order(trigger=trigger, at=at)
             case RollbackSwitched(target=target, rollback=rollback, at=at):
                 self._begin_proof(target, rollback, at)
             case RollbackEnded(target=target, rollback=rollback):
-                self._asked_by.pop(rollback, None)
-                self._proving.pop(target, None)
+                self._orders.pop(rollback, None)
+                self._proving.end(target)
                 self._open.discard(target)
             case ControlSeen(ok=ok):
                 self.control_ok = ok
@@ -206,7 +217,7 @@ class Engine:
             return  # begun a moment ago; its RollbackStarted is still in the inbox
         before = self.decisions.get(name)
         self.decisions[name] = decision
-        self._prove_on(name, decision.verdicts, now)
+        self._proving.look(name, decision.verdicts, now)
         if isinstance(decision, RollBack):
             await self._begin(decision)
         elif _says_something_new(before, decision):
@@ -216,6 +227,7 @@ class Engine:
     async def _begin(self, decision: RollBack) -> None:
         await self.store.record(decision)  # on disk before anything is touched
         self._open.add(decision.target)
+        self._orders[decision.id] = _Order(trigger=decision.trigger, at=decision.at)
         assert self._rollbacks is not None, "run() opened it"
         self._rollbacks.create_task(self._begin_and_carry_out(decision), name=decision.id)
 
@@ -227,6 +239,8 @@ class Engine:
             log.warning(
                 "rollback.not_begun", rollback=decision.id, error=error.message, hint=error.hint
             )
+            if isinstance(error, ImageMissing):
+                self.states[decision.target].missing_images.add(decision.good.image)
             self._open.discard(decision.target)
             return
         await self.runner.carry_out(journal)
@@ -236,21 +250,14 @@ class Engine:
         self._open.add(journal.plan.target)
         self._rollbacks.create_task(self.runner.carry_out(journal), name=journal.plan.rollback)
 
-    def _prove_on(self, name: TargetName, verdicts: tuple[Verdict, ...], now: float) -> None:
-        proving = self._proving.get(name)
-        if proving is None or proving.outcome.done():
-            return
-        proved = proving.proof.look(verdicts, now)
-        if proved is not None:
-            proving.outcome.set_result(proved)
-
     def _begin_proof(self, target: TargetName, rollback: RollbackId, switched_at: float) -> None:
+        order = self._orders.get(rollback)
         proof = Proof(
-            trigger=self._asked_by.get(rollback),
+            trigger=order.trigger if order else None,
             after=self.policy.targets[target].after,
             switched_at=switched_at,
         )
-        self._proving[target] = _Proving(proof, asyncio.get_running_loop().create_future())
+        self._proving.begin(target, proof)
 
     async def _keep_ledger(self, name: TargetName) -> None:
         """Which releases are good outlives us: without it a restart would cap all to approve."""

@@ -23,6 +23,7 @@ from rollbackd.core.facts import (
 from rollbackd.core.model import ProbeName, TargetName
 from rollbackd.core.ports import Clock, Control, Missed, NobodyHome, Probe, Reading
 from rollbackd.engine.looplag import LoopLag
+from rollbackd.telemetry import events
 from rollbackd.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -52,6 +53,7 @@ class Looker:
         self._clock = clock
         self._lag = lag
         self._metrics = metrics
+        self._lost: set[TargetName] = set()  # looked at until the control answers again
 
     async def look(self, watched: Watched) -> list[TargetFact]:
         """One look: its fact, and a ControlSeen where the control was asked."""
@@ -61,16 +63,26 @@ class Looker:
         if isinstance(reading, Check) and self._spoiled(began, reading):
             reading = Missed(reason=MissReason.OVERLOADED, detail="our own event loop was late")
         facts: list[TargetFact] = []
-        if _accuses(reading) and watched.kind not in ANSWERED_BY_PLATFORM:
+        accuses = _accuses(reading) and watched.kind not in ANSWERED_BY_PLATFORM
+        if accuses or watched.target in self._lost:
             ok = await watched.control.look()
-            facts.append(ControlSeen(target=watched.target, at=self._clock.now(), ok=ok))
-            if not ok:
+            facts.append(self._control_seen(watched.target, ok=ok))
+            if accuses and not ok:
                 reading = Missed(reason=MissReason.CONTROL_PROBE_FAILED)
         self._metrics.probe_taken(
             watched.target, watched.name, _result(reading), self._clock.monotonic() - began
         )
         facts.append(_fact(watched, reading, at))
         return facts
+
+    def _control_seen(self, target: TargetName, *, ok: bool) -> ControlSeen:
+        if not ok and target not in self._lost:
+            self._lost.add(target)
+            log.warning(events.CONTROL_LOST, target=target)
+        elif ok and target in self._lost:
+            self._lost.discard(target)
+            log.info(events.CONTROL_REGAINED, target=target)
+        return ControlSeen(target=target, at=self._clock.now(), ok=ok)
 
     def _spoiled(self, began: float, reading: Check) -> bool:
         late = self._lag.worst_since(began) > LAG_SPOILS_SECONDS

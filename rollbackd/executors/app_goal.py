@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rollbackd.core.errors import PlanRefused, RollbackdError, Superseded
+from rollbackd.core.errors import ImageMissing, RollbackdError, Superseded
 from rollbackd.core.model import JsonObject, RollBack
 from rollbackd.fly.config_restore import reimaged, restored
 from rollbackd.fly.content import digest_or_ref, pin
@@ -91,7 +91,7 @@ async def _image(platform: FlyPlatform, decision: RollBack, notes: list[str]) ->
         found = await platform.client.image(platform.app, ref)
     digest = text_at(found, "digest") if found else ""
     if found is None or (ran and digest and digest != ran):
-        raise PlanRefused(
+        raise ImageMissing(
             f"image missing: {ref} of v{decision.good.version} is not in the registry any more",
             hint="go back to another release, or build this one again and deploy it",
         )

@@ -60,6 +60,7 @@ class _Rooms:
             self._order(f"{_TARGET}/rollback", self._order_rollback),
             self._order(f"{_TARGET}/pause", self._pause),
             self._order(f"{_TARGET}/resume", self._resume),
+            self._order(f"{_TARGET}/unlock", self._unlock),
             self._order("/-/reload", self._reload),
         ]
 
@@ -146,6 +147,11 @@ class _Rooms:
     async def _resume(self, request: Request, by: str) -> Response:
         await asking.body(request, frozenset())
         return JSONResponse(await self.desk.resume(request.path_params["target"], by=by))
+
+    async def _unlock(self, request: Request, by: str) -> Response:
+        asked = await asking.body(request, frozenset({"reason"}))
+        target = request.path_params["target"]
+        return JSONResponse(await self.desk.unlock(target, reason=asked.text("reason"), by=by))
 
     async def _reload(self, request: Request, _by: str) -> Response:
         await asking.body(request, frozenset())

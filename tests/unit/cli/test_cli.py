@@ -218,6 +218,8 @@ def test_a_pause_needs_an_end_and_a_reason(served: Served, rollbackd: Run) -> No
 
 
 def test_a_pause_is_ended(served: Served, rollbackd: Run) -> None:
+    assert rollbackd("unlock", "shop", "--reason", "the database is back").exit_code == 0
+    assert served.desk.orders[-1]["reason"] == "the database is back"
     assert rollbackd("resume", "shop").exit_code == 0
     assert served.desk.orders[-1]["resume"] == "shop"
 
@@ -321,6 +323,7 @@ def test_without_daemon_and_journal_it_says_so(
         ("history",),
         ("explain",),
         ("resume",),
+        ("unlock", "--reason", "x"),
         ("pause", "--for", "1h", "--reason", "x"),
         ("rollback", "--reason", "x", "--yes"),
     ):

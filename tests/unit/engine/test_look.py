@@ -105,6 +105,19 @@ async def test_a_failed_look_is_a_miss_when_the_control_is_down_too(bench: Bench
     assert miss.reason == MissReason.CONTROL_PROBE_FAILED
 
 
+async def test_a_lost_control_is_asked_until_it_answers_again(bench: Bench) -> None:
+    await bench.looker.look(bench.watched(FAILED, control=False))
+
+    still_lost = await bench.looker.look(bench.watched(OK, control=False))
+    regained = await bench.looker.look(bench.watched(OK))
+    quiet = await bench.looker.look(bench.watched(OK))
+
+    assert [type(f) for f in still_lost] == [ControlSeen, Sample]
+    assert isinstance(regained[0], ControlSeen)
+    assert regained[0].ok
+    assert [type(f) for f in quiet] == [Sample]
+
+
 async def test_a_refused_look_needs_the_control_too(bench: Bench) -> None:
     refused = Check(outcome=CheckOutcome.REFUSED, why="401")
 

@@ -29,6 +29,7 @@ ORDERS = {
     "/api/v1/targets/shop/rollback": {"reason": "checkout fails"},
     "/api/v1/targets/shop/pause": {"seconds": 60, "reason": "migration"},
     "/api/v1/targets/shop/resume": {},
+    "/api/v1/targets/shop/unlock": {"reason": "the database is back"},
     "/-/reload": {},
 }
 

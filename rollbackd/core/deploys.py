@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,7 +49,7 @@ class Deploys:
         self._first_seen: dict[int, float] = {}
         self._effect = -math.inf  # highest version that was current
         self._unswitched_at = -math.inf  # newest look with no machine on anything newer
-        self._op_ids: frozenset[str] | None = None
+        self._op_ids: frozenset[str | None] | None = None  # on machines before the newest change
         self._boots: dict[tuple[str, float], None] = {}
         self._boot_seconds: deque[float] = deque(maxlen=BOOTS)
 
@@ -76,6 +75,7 @@ class Deploys:
         self.foreign_leases = fact.foreign_leases
         if not any(self._newer(m) for m in fact.machines):
             self._unswitched_at = fact.at
+            self._op_ids = frozenset(m.op_id for m in fact.machines)
         for machine in fact.machines:
             self._note_boot(machine)
 
@@ -85,14 +85,14 @@ class Deploys:
         `expected`: what a rollback under way puts back.
         """
         release = next((r for r in self.known if self._took_effect(r)), None)
-        op_ids = self._news_of_ours(release)
         if release is None:
             return None
+        ours = self._carries_ours(release)
         first, self._effect = self.current is None, release.version
         before, self.current = self.put_back, release
         self.put_back = None
         wanted = [r for r in (before, expected) if r is not None]
-        if op_ids or any(same_content(r.content, release.content) for r in wanted):
+        if ours or any(same_content(r.content, release.content) for r in wanted):
             self.ours.add(release.version)
         if before is not None and release.version in self.ours:
             return None  # the record of what was put back: nothing else runs than before
@@ -212,16 +212,12 @@ class Deploys:
             return machine.release_version > self._effect
         return self.current is not None and not same_content(machine.content, self.current.content)
 
-    def _news_of_ours(self, release: Release | None) -> bool:
-        """Whether machines of a new release carry an operation of ours not seen before."""
-        if self.machines is None:
+    def _carries_ours(self, release: Release) -> bool:
+        """Whether its machines carry an operation of ours that they did not carry before."""
+        if self._op_ids is None:
             return False
-        known = self._op_ids
-        marked: Sequence[Machine] = [m for m in self.machines if m.op_id is not None]
-        self._op_ids = frozenset(m.op_id for m in marked if m.op_id is not None)
-        if release is None or known is None:
-            return False
-        return any(m.op_id not in known and self._runs(m, release) for m in marked)
+        found = {m.op_id for m in self.machines or () if self._runs(m, release)}
+        return bool(found - self._op_ids - {None})
 
     def _note_boot(self, machine: Machine) -> None:
         seconds, at = machine.boot_seconds, machine.started_at

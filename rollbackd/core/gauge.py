@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from rollbackd.core.facts import Check, CheckOutcome, Histogram, Measure, Ratio, Value
 from rollbackd.core.policy import (
     Condition,
@@ -85,3 +87,5 @@ def holds(condition: Condition, value: float) -> bool:
             | ValueBound(bound=bound)
         ):
             return bound.holds(value)
+        case _:
+            assert_never(condition)

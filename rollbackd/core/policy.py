@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 from rollbackd.core.facts import MeasureKind
 from rollbackd.core.model import JsonObject, ProbeName, TargetName, TriggerName
@@ -54,6 +54,8 @@ class Bound:
                 return value < self.limit
             case Comparison.AT_MOST:
                 return value <= self.limit
+            case _:
+                assert_never(self.comparison)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

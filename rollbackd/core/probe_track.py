@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, assert_never
 
 from rollbackd.core.facts import (
     Check,
@@ -104,6 +104,8 @@ class ProbeTrack:
                 self.value = value
             case Histogram():
                 pass
+            case _:
+                assert_never(measure)
         if self.outcome == CheckOutcome.OK.value:
             self.ok_at, self.failures_in_a_row, self.woke_at = at, 0, None
         else:
@@ -125,6 +127,8 @@ def sound(measure: Measure) -> bool:
             return math.isfinite(value)
         case Histogram(buckets=buckets):
             return _sound_buckets(buckets)
+        case _:
+            assert_never(measure)
 
 
 def _sound_buckets(buckets: tuple[tuple[float, float], ...]) -> bool:
@@ -148,6 +152,8 @@ def _kind(measure: Measure) -> MeasureKind:
             return MeasureKind.HISTOGRAM
         case Value():
             return MeasureKind.VALUE
+        case _:
+            assert_never(measure)
 
 
 def _total(measure: Ratio | Histogram) -> float:

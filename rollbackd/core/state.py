@@ -207,7 +207,7 @@ class TargetState:
             case Settling.ENDS:
                 # The success itself counts.
                 self._settled(math.nextafter(fact.at, -math.inf))
-            case Settling.OVER:
+            case _:
                 pass
         return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, assert_never
 
 from rollbackd.core import wording
 from rollbackd.core.deploys import Deploys
@@ -66,6 +66,8 @@ def judge(trigger: Trigger, state: Observed, now: float) -> Verdict:
             )
         case Composite(parts=parts):
             return _judge_composite(trigger, parts, state, now)
+        case _:
+            assert_never(trigger.rule)
 
 
 def state_of(trigger: Trigger, state: Observed, now: float) -> TriggerState:
@@ -77,6 +79,8 @@ def state_of(trigger: Trigger, state: Observed, now: float) -> TriggerState:
             return state.watches[Place(trigger.name, veto=False, at=0)].state(now)
         case Composite(every=every):
             return _combine([part.state for part in _parts(trigger, state, now)], every=every)
+        case _:
+            assert_never(trigger.rule)
 
 
 def trust_of(trigger: Trigger, state: Observed, now: float) -> tuple[Trust, float | None]:
@@ -96,6 +100,8 @@ def trust_of(trigger: Trigger, state: Observed, now: float) -> tuple[Trust, floa
             # One part that went bad since the release is enough: without it, no breach.
             order = (Trust.WELL, Trust.UNKNOWN, Trust.ILL)
             return min(breached, key=lambda t: order.index(t[0]), default=(Trust.UNKNOWN, None))
+        case _:
+            assert_never(trigger.rule)
 
 
 def known_well(trigger: Trigger, state: Observed, now: float) -> bool:
@@ -108,6 +114,8 @@ def known_well(trigger: Trigger, state: Observed, now: float) -> bool:
         case Composite(every=every):
             parts = _parts(trigger, state, now)
             return any(p.well for p in parts) if every else all(p.well for p in parts)
+        case _:
+            assert_never(trigger.rule)
 
 
 def ill_before(trigger: Trigger, state: Observed, at: float) -> bool:
@@ -125,6 +133,8 @@ def ill_before(trigger: Trigger, state: Observed, at: float) -> bool:
                 for index, part in enumerate(parts)
             ]
             return all(ill) if every else any(ill)
+        case _:
+            assert_never(trigger.rule)
 
 
 def veto_why(trigger: Trigger, state: Observed, now: float) -> str:

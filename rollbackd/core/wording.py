@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from rollbackd.core.model import Json, TriggerState
 from rollbackd.core.policy import (
     Bound,
@@ -58,6 +60,8 @@ def threshold(watch: SignalWatch) -> float | None:
             | ValueBound(bound=bound)
         ):
             return bound.limit
+        case _:
+            assert_never(watch.signal.breach)
 
 
 def signal(watch: SignalWatch, now: float) -> str:
@@ -126,6 +130,8 @@ def _measured(watch: SignalWatch) -> str:
             return f"{probe} {name} {seconds(value)} {of} {compared}"
         case ValueBound(bound=bound):
             return f"{probe} {plain(value)} {_against(bound, value, plain(bound.limit))}"
+        case _:
+            assert_never(condition)
 
 
 def _looks(watch: SignalWatch, *, failing: bool) -> str:

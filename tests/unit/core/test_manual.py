@@ -1,0 +1,101 @@
+"""A rollback a person asks for: no verdict and no mode stops it, sense still does."""
+
+from rollbackd.core.decide import manual
+from rollbackd.core.facts import Paused
+from rollbackd.core.model import Hold, HoldReason, ReleaseStatus, RollBack, RollbackOutcome
+from rollbackd.core.policy import Mode
+from tests.unit.core.world import SHOP, World, breached_world, down, release, target, trigger
+
+
+def ask(world: World, to: int | None = None) -> RollBack | Hold:
+    return manual(
+        world.policy, world.state, 150, to_version=to, plan="app", reason="bug: carts", by="eva"
+    )
+
+
+def held(world: World, to: int | None = None) -> Hold:
+    answer = ask(world, to)
+    assert isinstance(answer, Hold)
+    return answer
+
+
+def test_a_person_rolls_back_to_the_known_good_release() -> None:
+    answer = ask(breached_world())
+
+    assert isinstance(answer, RollBack)
+    assert (answer.bad, answer.good, answer.plan) == (release(42), release(41), "app")
+    assert (answer.trigger, answer.automatic) == (None, False)
+    assert (answer.requested_by, answer.why, answer.at) == ("eva", "bug: carts", 150)
+    assert answer.evidence == {"goal_standing": "good"}
+    assert [v.trigger for v in answer.verdicts] == ["health-down"]
+    assert answer.target == SHOP
+
+
+def test_neither_mode_pause_lock_cooldown_budget_nor_history_stops_a_person() -> None:
+    world = breached_world(target(trigger(down()), mode=Mode.OBSERVE))
+    world.tell(Paused(target=SHOP, at=140, until=999, by="bob", reason=""))
+    for number in range(3):
+        world.started(141, release(42), release(41), name=f"r{number}")
+        world.ended(142, RollbackOutcome.FAILED, name=f"r{number}")
+
+    assert isinstance(ask(world), RollBack)
+
+
+def test_in_peace_a_person_may_roll_back_too() -> None:
+    world = World(target(trigger(down())))
+    world.releases(0, release(42), release(41))
+
+    answer = ask(world)
+
+    assert isinstance(answer, RollBack)
+    assert answer.evidence == {"goal_standing": "unknown"}
+
+
+def test_a_person_may_name_the_version_even_a_quarantined_or_a_newer_one() -> None:
+    world = breached_world()
+    world.releases(147, release(42), release(41), release(40))
+    world.state.ledger.quarantined.add(release(40))
+    world.releases(148, release(43, status=ReleaseStatus.RUNNING), release(42), release(41))
+
+    for version in (40, 43):
+        answer = ask(world, version)
+        assert isinstance(answer, RollBack)
+        assert answer.good.version == version
+
+
+def test_not_while_another_rollback_runs() -> None:
+    world = breached_world()
+    world.started(146, release(42), release(41))
+
+    answer = held(world)
+
+    assert (answer.reason, answer.why) == (HoldReason.ROLLING_BACK, "r1 is under way")
+    assert (answer.bad, answer.target, answer.at) == (release(42), SHOP, 150)
+
+
+def test_not_to_a_version_that_does_not_exist() -> None:
+    answer = held(breached_world(), 7)
+
+    assert answer.reason is HoldReason.NO_GOOD_RELEASE
+    assert answer.why == "there is no release v7"
+
+
+def test_not_to_what_runs_already() -> None:
+    world = World(target(trigger(down())))
+    world.releases(0, release(42, "image-41"), release(41))
+
+    answer = held(world, 41)
+
+    assert answer.reason is HoldReason.NO_GOOD_RELEASE
+    assert answer.why == "v41 has the content that v42 runs already"
+
+
+def test_not_without_a_release_to_go_back_to() -> None:
+    world = World(target(trigger(down())))
+    assert held(world).why == "no release is known yet"
+    assert held(world).bad is None
+
+    world.releases(0, release(1))
+
+    assert held(world).why == "no earlier release than v1 is fit to go back to"
+    assert held(world).bad == release(1)

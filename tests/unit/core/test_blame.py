@@ -5,7 +5,15 @@ from dataclasses import replace
 import pytest
 
 from rollbackd.core.model import HoldReason, ReleaseStatus, TriggerName, TriggerState
-from rollbackd.core.policy import Composite, Mode, NoData, RatioBound, Severity, TriggerRef
+from rollbackd.core.policy import (
+    Composite,
+    DeployFailed,
+    Mode,
+    NoData,
+    RatioBound,
+    Severity,
+    TriggerRef,
+)
 from tests.unit.core.world import (
     SAFETY,
     World,
@@ -203,6 +211,19 @@ def test_a_second_release_inherits_the_guilt_of_the_first() -> None:
     world.ok(205)
     world.fail(215, 225, 235, 245)
     assert world.reason(246) is HoldReason.NOT_SINCE_RELEASE
+
+
+def test_guilt_is_inherited_over_a_release_that_was_never_judged() -> None:
+    world = breached_world()
+    world.releases(150, release(43), release(42), release(41))
+    world.releases(152, release(44), release(43), release(42), release(41))
+    world.ok(155)
+    world.fail(165, 175, 185, 195)
+
+    held = world.held(196)
+
+    assert held.reason is HoldReason.NOT_SINCE_RELEASE
+    assert "was so 37 s before the release came" in held.why
 
 
 def test_a_gap_before_the_second_release_leaves_a_doubt() -> None:
@@ -434,6 +455,50 @@ def test_a_composite_vetoes_unless_it_is_known_not_to_be_breached() -> None:
         if value is not None:
             world.value(145, value)
         assert world.gates(146)[HoldReason.VETOED].holds is vetoes, (every, value)
+
+
+@pytest.mark.parametrize(("status", "vetoes"), [("complete", False), ("failed", True)])
+def test_a_failed_deploy_may_be_a_veto(status: str, vetoes: bool) -> None:
+    deploy = trigger(DeployFailed(), name="deploy", severity=Severity.WARNING)
+    veto = TriggerRef(trigger=TriggerName("deploy"))
+    world = World(target(trigger(failing(), unless=(veto,)), deploy))
+    world.good_start()
+    world.machines(99, machine("m1", "image-41", 41))
+    world.machines(100, machine("m1", "image-42", 42))
+    world.releases(100, release(42, status=ReleaseStatus(status)), release(41))
+    world.ok(105)
+    world.fail(115)
+
+    assert world.gates(116)[HoldReason.VETOED].holds is vetoes
+
+
+def test_a_composite_of_a_failed_deploy_and_a_signal_is_judged() -> None:
+    parts = (TriggerRef(trigger=TriggerName("deploy")), failing())
+    deploy = trigger(DeployFailed(), name="deploy", mode=Mode.OBSERVE)
+    world = World(target(deploy, trigger(Composite(every=True, parts=parts), name="both")))
+    world.good_start()
+    world.machines(99, machine("m1", "image-41", 41))
+    world.machines(100, machine("m1", "image-42", 42))
+    world.releases(100, release(42, status=ReleaseStatus.FAILED), release(41))
+    world.ok(105)
+    world.fail(115)
+
+    assert world.rolled(116).trigger == "both"
+
+
+@pytest.mark.parametrize(("every", "good"), [(True, True), (False, False)])
+def test_a_composite_in_trouble_as_its_successor_comes_keeps_a_release_from_being_good(
+    every: bool, good: bool
+) -> None:
+    world = composite(every=every)
+    world.releases(0, release(41))
+    for at in range(5, 96, 10):
+        world.ok(at)
+        world.value(at, 1)
+    world.fail(99)
+    world.bad_deploy()
+
+    assert (world.state.ledger.standing(release(41)) == "good") is good
 
 
 def test_nobody_is_blamed_while_our_own_network_is_in_doubt() -> None:

@@ -63,6 +63,13 @@ def test_a_machine_tells_its_release_by_content_where_it_does_not_tell_the_versi
     assert current(world) == 42
 
 
+def test_a_machine_without_a_version_runs_the_current_release_by_its_content() -> None:
+    world = world_of_41()
+    world.machines(99, machine("m1", "image-41"), machine("m2", "other"))
+
+    assert world.state.deploys.on(release(41)) == 1
+
+
 def test_a_machine_seen_before_its_release_is_recognised_once_the_release_is_seen() -> None:
     world = world_of_41()
     world.machines(110, machine("m1", "image-42", 42))

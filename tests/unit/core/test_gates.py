@@ -278,6 +278,17 @@ def test_what_failed_before_any_effect_may_be_tried_three_times_more() -> None:
     assert world.state.rollbacks.budget_left(146, SAFETY) == 2
 
 
+def test_a_persons_rollback_that_failed_before_any_effect_frees_nothing() -> None:
+    world = breached_world()
+    world.started(146, release(42), release(41))
+    world.ended(147, RollbackOutcome.CANCELLED)
+    world.started(148, release(42), release(41), name="r2", automatic=False)
+    world.ended(149, RollbackOutcome.FAILED_BEFORE_EFFECT, name="r2")
+
+    assert says(world, R.ALREADY_ROLLED_BACK)[0] is True
+    assert world.state.rollbacks.budget_left(150, SAFETY) == 1
+
+
 def test_a_failed_deploy_needs_no_time_to_settle() -> None:
     world = World(target(trigger(DeployFailed(), name="deploy"), trigger(down())))
     world.good_start()

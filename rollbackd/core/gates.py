@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -220,17 +220,15 @@ GATES: Final[tuple[tuple[HoldReason, Gate], ...]] = (
 
 def ask(case: Case) -> tuple[GateSays, ...]:
     """Every gate's answer, in order."""
-    return tuple(_says(reason, gate(case)) for reason, gate in GATES)
+    return tuple(_answers(case))
 
 
 def first_held(case: Case) -> GateSays | None:
     """The first gate that holds; those after it are not asked."""
+    return next((answer for answer in _answers(case) if answer.holds), None)
+
+
+def _answers(case: Case) -> Iterator[GateSays]:
     for reason, gate in GATES:
         held, why = gate(case)
-        if held:
-            return GateSays(reason=reason, holds=True, why=why)
-    return None
-
-
-def _says(reason: HoldReason, answer: Answer) -> GateSays:
-    return GateSays(reason=reason, holds=answer[0], why=answer[1])
+        yield GateSays(reason=reason, holds=held, why=why)

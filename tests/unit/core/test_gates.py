@@ -195,6 +195,10 @@ def test_a_rollback_that_did_not_help_locks_out_until_unlocked(
     world.started(146, release(42), release(41))
     world.ended(150, outcome)
     assert says(world, R.LOCKED_OUT, 151)[0] is locks_out
+    if locks_out:
+        assert says(world, R.LOCKED_OUT, 151)[1] == (
+            "the last rollback did not help: a person must look, then unlock"
+        )
     assert world.state.view(world.policy, 151).locked_out is locks_out
 
     world.started(152, release(42), release(41), name="r2", automatic=False)
@@ -363,6 +367,18 @@ def test_only_quarantined_releases_are_none_to_go_back_to() -> None:
     assert world.reason(116) is R.QUARANTINED_ONLY
     assert says(world, R.QUARANTINED_ONLY, 116)[1] == "every earlier release was rolled back from"
     assert says(world, R.NO_GOOD_RELEASE, 116) == (False, "there are earlier releases")
+
+
+def test_an_image_that_is_gone_is_found_by_the_part_before_the_first_mark() -> None:
+    world = World(target(trigger(failing())))
+    good = replace(release(41), content="sha256:1+config:a+config:b")
+    world.releases(0, good)
+    world.bad_deploy()
+    world.state.missing_images.add("sha256:1")
+    world.state.missing_images.add("sha256:7")
+
+    world.releases(107, release(42), good)
+    assert says(world, R.IMAGE_MISSING, 108)[0] is True
 
 
 @pytest.mark.parametrize("gone", ["image-41", "sha256:1", "sha256:1+config:a"])

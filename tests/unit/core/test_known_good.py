@@ -106,6 +106,9 @@ def test_a_ledger_outlives_its_process() -> None:
 def test_what_is_no_ledger_is_left_out() -> None:
     fresh = Ledger()
 
+    fresh.restore({"quarantined": 1, "bad": {"contents": ["b"], "versions": []}})
+    assert fresh.bad.contents == ["b"]
+    fresh = Ledger()
     fresh.restore({"good": [1], "bad": {"contents": 3, "versions": "x"}})
     fresh.restore({"quarantined": {"contents": [7, "img"], "versions": ["x", 9]}})
 

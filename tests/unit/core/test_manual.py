@@ -78,6 +78,7 @@ def test_not_to_a_version_that_does_not_exist() -> None:
 
     assert answer.reason is HoldReason.NO_GOOD_RELEASE
     assert answer.why == "there is no release v7"
+    assert (answer.target, answer.at, answer.bad) == (SHOP, 150, release(42))
 
 
 def test_not_to_what_runs_already() -> None:
@@ -88,12 +89,13 @@ def test_not_to_what_runs_already() -> None:
 
     assert answer.reason is HoldReason.NO_GOOD_RELEASE
     assert answer.why == "v41 has the content that v42 runs already"
+    assert (answer.at, answer.bad) == (150, release(42, "image-41"))
 
 
 def test_not_without_a_release_to_go_back_to() -> None:
     world = World(target(trigger(down())))
     assert held(world).why == "no release is known yet"
-    assert held(world).bad is None
+    assert (held(world).bad, held(world).at) == (None, 150)
 
     world.releases(0, release(1))
 

@@ -35,16 +35,16 @@ from rollbackd.core.model import (
     RollbackId,
     RollbackOutcome,
     TargetName,
-    TriggerName,
     TriggerState,
 )
-from rollbackd.core.policy import Policy
+from rollbackd.core.policy import Mode, Policy
 from rollbackd.core.ports import Clock, Store
 from rollbackd.core.proof import Proof, Proved
-from rollbackd.core.runbook import Journal
+from rollbackd.core.runbook import Journal, RollbackState
 from rollbackd.core.snapshot import Snapshot
 from rollbackd.core.state import TargetState
 from rollbackd.engine.local_time import local_minutes
+from rollbackd.engine.orders import Orders
 from rollbackd.engine.proving import Proving
 from rollbackd.engine.recorder import Recorder
 from rollbackd.engine.runner import Runner
@@ -55,14 +55,6 @@ log = structlog.get_logger()
 DURABLE: Final = (
     Paused, Resumed, Unlocked, Approved, Rejected, RollbackStarted, RollbackSwitched, RollbackEnded,
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Order:
-    """Who asked for a rollback, and when."""
-
-    trigger: TriggerName | None
-    at: float
 
 
 @dataclass(kw_only=True)
@@ -84,7 +76,10 @@ class Engine:
     _rollbacks: asyncio.TaskGroup | None = None
     _open: set[TargetName] = field(default_factory=set)
     _ledgers: dict[TargetName, JsonObject] = field(default_factory=dict)  # as kept
-    _orders: dict[RollbackId, _Order] = field(default_factory=dict)
+    _orders: Orders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._orders = Orders(self.metrics)
 
     async def remember(self) -> None:
         """Rebuild the states from what the store kept."""
@@ -104,9 +99,15 @@ class Engine:
         async with asyncio.TaskGroup() as rollbacks:
             self._rollbacks = rollbacks
             for journal in await self.store.unfinished():
-                self._carry_out(journal)
+                await self._resume(journal)
             while True:
                 await self.turn(await self.inbox.get())
+
+    async def _resume(self, journal: Journal) -> None:
+        if journal.state is RollbackState.HOLDING or self.policy.mode_ceiling is not Mode.OBSERVE:
+            self._carry_out(journal)
+            return
+        await self.runner.hold(journal.plan.rollback, reason="ROLLBACKD_MODE is observe")
 
     async def turn(self, fact: Fact) -> None:
         """Take one fact in; on a tick, decide for every target."""
@@ -169,28 +170,15 @@ class Engine:
         news = isinstance(fact, ReleasesSeen) and fact.releases != state.releases
         if news or isinstance(fact, DURABLE):
             await self.store.keep(fact)
-        self._count(fact)
+        self._orders.count(fact)
         self._apply(fact)
 
-    def _count(self, fact: TargetFact) -> None:
-        """Count what happens now; what is only remembered at the start was counted then."""
-        if isinstance(fact, RollbackStarted):
-            self.metrics.rollback_started(fact.target)
-        elif isinstance(fact, RollbackEnded):
-            order = self._orders.get(fact.rollback)
-            seconds = fact.at - order.at if order else 0.0
-            self.metrics.rollback_ended(
-                fact.target, order.trigger if order else None, fact.outcome, seconds
-            )
-
     def _apply(self, fact: TargetFact) -> None:
+        self._orders.remember(fact)
         match fact:
-            case RollbackStarted(rollback=rollback, trigger=trigger, at=at):
-                self._orders[rollback] = _Order(trigger=trigger, at=at)
             case RollbackSwitched(target=target, rollback=rollback, at=at):
                 self._begin_proof(target, rollback, at)
-            case RollbackEnded(target=target, rollback=rollback):
-                self._orders.pop(rollback, None)
+            case RollbackEnded(target=target):
                 self._proving.end(target)
                 self._open.discard(target)
             case ControlSeen(ok=ok):
@@ -227,7 +215,7 @@ class Engine:
     async def _begin(self, decision: RollBack) -> None:
         await self.store.record(decision)  # on disk before anything is touched
         self._open.add(decision.target)
-        self._orders[decision.id] = _Order(trigger=decision.trigger, at=decision.at)
+        self._orders.note(decision)
         assert self._rollbacks is not None, "run() opened it"
         self._rollbacks.create_task(self._begin_and_carry_out(decision), name=decision.id)
 
@@ -251,9 +239,8 @@ class Engine:
         self._rollbacks.create_task(self.runner.carry_out(journal), name=journal.plan.rollback)
 
     def _begin_proof(self, target: TargetName, rollback: RollbackId, switched_at: float) -> None:
-        order = self._orders.get(rollback)
         proof = Proof(
-            trigger=order.trigger if order else None,
+            trigger=self._orders.trigger(rollback),
             after=self.policy.targets[target].after,
             switched_at=switched_at,
         )

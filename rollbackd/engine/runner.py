@@ -108,6 +108,12 @@ class Runner:
         detail = f"aborted by {by}: {reason}"
         await self._end(walk, RollbackState.CANCELLED, RollbackOutcome.CANCELLED, detail)
 
+    async def hold(self, rollback: RollbackId, *, reason: str) -> None:
+        """Let one that is not under way stand still for a person; what it holds is let go."""
+        walk = self._walk(await self.store.claim(rollback), resumed=True)
+        await going_on.let_go(walk)
+        await self._end(walk, RollbackState.HOLDING, RollbackOutcome.HOLDING, reason)
+
     async def drain(self) -> None:
         """Let the call in hand end, then leave. Leases and journal stay for the successor."""
         self.stop.drain()

@@ -19,8 +19,9 @@ class Rate:
     burst: float
 
 
-ACTION = Rate(per_second=1, burst=3)
-LOOK = Rate(per_second=5, burst=10)
+# A little below Fly's 1/s and 5/s: calls leave evenly and may arrive bunched.
+ACTION = Rate(per_second=0.95, burst=3)
+LOOK = Rate(per_second=4.75, burst=10)
 
 
 @dataclass(slots=True)

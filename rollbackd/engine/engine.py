@@ -48,6 +48,7 @@ from rollbackd.engine.orders import Orders
 from rollbackd.engine.proving import Proving
 from rollbackd.engine.recorder import Recorder
 from rollbackd.engine.runner import Runner
+from rollbackd.telemetry import events
 from rollbackd.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -214,6 +215,15 @@ class Engine:
 
     async def _begin(self, decision: RollBack) -> None:
         await self.store.record(decision)  # on disk before anything is touched
+        log.warning(
+            events.ROLLBACK_DECIDED,
+            target=decision.target,
+            rollback=decision.id,
+            trigger=decision.trigger,
+            bad=decision.bad.version,
+            good=decision.good.version,
+            why=decision.why,
+        )
         self._open.add(decision.target)
         self._orders.note(decision)
         assert self._rollbacks is not None, "run() opened it"

@@ -39,6 +39,7 @@ TRIGGER_CHANGED: Final = "trigger.changed"
 DECISION_CHANGED: Final = "decision.changed"
 
 # What is done
+ROLLBACK_DECIDED: Final = "rollback.decided"
 ROLLBACK_STARTED: Final = "rollback.started"
 ROLLBACK_RESUMED: Final = "rollback.resumed"
 ROLLBACK_ENDED: Final = "rollback.ended"

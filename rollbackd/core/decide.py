@@ -130,7 +130,6 @@ def _case(
     bad = state.current
     back_to = None if bad is None else goal(state.ledger, state.deploys.known, bad)
     return Case(
-        policy=policy,
         target=policy.targets[state.name],
         state=state,
         now=now,

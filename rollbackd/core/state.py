@@ -62,7 +62,7 @@ class TargetState:
     """One target. Mutable, never shared between tasks."""
 
     __slots__ = (
-        "_by_probe", "control_detail", "control_ok", "created_at", "decided", "deploys",
+        "_by_probe", "accused_at", "control_detail", "control_ok", "created_at", "decided", "deploys",
         "evaluated_at", "ledger", "local_minutes", "missing_images", "paused_by", "paused_until",
         "platform_seen_at", "policy", "probes", "rollbacks", "suppressed", "triggers", "watches",
     )  # fmt: skip
@@ -72,6 +72,7 @@ class TargetState:
         self.policy = policy
         self.deploys = Deploys()
         self.ledger = Ledger()
+        self.accused_at: dict[int, float] = {}  # by version: when what it is bad for began
         self.probes: dict[ProbeName, ProbeTrack] = {}
         self.watches: dict[Place, SignalWatch] = {}
         self.triggers: dict[TriggerName, Trigger] = {}
@@ -262,6 +263,9 @@ class TargetState:
         critical = [t for t in self.policy.triggers if t.severity is Severity.CRITICAL]
         quiet = not any(ill_before(t, self, came_at) for t in critical)
         complete = current.status is ReleaseStatus.COMPLETE
+        if self.accused_at.pop(current.version, -math.inf) >= came_at:
+            # It went bad with its successor, which was on its way before we saw it.
+            self.ledger.bad.discard(current)
         if complete and quiet and current in self.ledger.cleared:
             self.ledger.good.add(current)
 
@@ -277,8 +281,14 @@ class TargetState:
         if state_of(trigger, self, at) is TriggerState.BREACHED:
             if self._blames(trigger, at):
                 self.ledger.bad.add(current)
+                self._note_onset(current, trigger, at)
         elif not isinstance(trigger.rule, DeployFailed) and known_well(trigger, self, at):
             self.ledger.cleared.add(current)
+
+    def _note_onset(self, current: Release, trigger: Trigger, at: float) -> None:
+        if current.version not in self.accused_at:
+            onset = onset_of(judge(trigger, self, at))
+            self.accused_at[current.version] = at if onset is None else onset
 
     def _blames(self, trigger: Trigger, at: float) -> bool:
         watched = at - self.deploys.current_since <= self.policy.safety.watch_seconds

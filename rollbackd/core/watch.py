@@ -53,6 +53,7 @@ class SignalWatch:
         self.before = Trust.UNKNOWN
         self.before_since: float | None = None
         self._gap_since_restart = False
+        self._block_next = False
         self._forget()
 
     def _forget(self) -> None:
@@ -82,6 +83,10 @@ class SignalWatch:
         told = previous if isinstance(measure, Ratio | Histogram) else at
         if not counts or at <= self.counts_after or told - self.delay_seconds < self.counts_after:
             return  # it tells of the time before, too
+        if self._block_next and self.gauge.sums:
+            # What was lost might have thinned the bad out: wait until it would have left.
+            self.blocked_until = at + self.signal.window_seconds
+        self._block_next = False
         if outcome is CheckOutcome.REFUSED:
             self._refuse(at)
             return
@@ -101,14 +106,17 @@ class SignalWatch:
         self.asleep = True
 
     def restart(self, at: float) -> None:
-        """Count only samples after `at`."""
+        """Count only samples after `at`. A gap that reaches into this time stays one."""
         self._forget()
         self.counts_after = at
-        self.seen_at = max(self.seen_at, at)
+        self._block_next = self._block_next or self._gap_since_restart
 
     def start_over(self, at: float) -> None:
         """Something else runs since `at`: what was known before says nothing any more."""
         self.before, self.before_since = Trust.UNKNOWN, None
+        self._gap_since_restart = self._block_next = False
+        self.blocked_until = -math.inf  # nobody is accused by what comes now
+        self.seen_at = max(self.seen_at, at)
         self.restart(at)
 
     def cross(self, came_at: float, at: float) -> None:
@@ -137,10 +145,7 @@ class SignalWatch:
 
     def _notice_gap(self, at: float) -> None:
         self._forget()
-        if self.gauge.sums:
-            # What was lost might have thinned the bad out: wait until it would have left.
-            self.blocked_until = at + self.signal.window_seconds
-        self._gap_since_restart = True
+        self._gap_since_restart = self._block_next = True
 
     def _refuse(self, at: float) -> None:
         # It answers, so it is not down; it refuses us, so nothing else is known.

@@ -232,6 +232,8 @@ def test_without_checks_any_plain_number_ends_settling() -> None:
 def test_errors_of_the_boot_do_not_reach_into_the_time_after_it() -> None:
     world = World(target(trigger(error_rate(for_seconds=0, min_samples=1))))
     world.good_start()
+    for at in range(6, 100, 10):
+        world.ratio(at, 0, 100)
     world.bad_deploy(answers=False)
     world.ratio(106, 100, 100)
     world.ok(107)

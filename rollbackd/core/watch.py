@@ -77,7 +77,7 @@ class SignalWatch:
     def take(self, at: float, measure: Measure, outcome: CheckOutcome, *, counts: bool) -> None:
         """Take one sample in. `counts` False: seen, but the release is still settling."""
         if at - self.seen_at > self.signal.max_age_seconds:
-            self._notice_gap(at)
+            self._notice_gap()
         previous, self.sample_at = self.sample_at, at
         self.seen_at, self.missed, self.asleep = at, "", False
         told = previous if isinstance(measure, Ratio | Histogram) else at
@@ -143,7 +143,7 @@ class SignalWatch:
         """Whether what is bad now was so at `at` already."""
         return self.bad_since is not None and self.bad_since - self.delay_seconds < at
 
-    def _notice_gap(self, at: float) -> None:
+    def _notice_gap(self) -> None:
         self._forget()
         self._gap_since_restart = self._block_next = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -67,6 +68,20 @@ class Ledger:
     bad: Marks = field(default_factory=Marks)
     good: Marks = field(default_factory=Marks)
     cleared: Marks = field(default_factory=Marks)
+    _accused_at: dict[int, float] = field(default_factory=dict)  # by version: the onset
+
+    def accuse(self, release: Release, onset: float) -> None:
+        """It is to blame for what began at `onset`."""
+        self.bad.add(release)
+        self._accused_at.setdefault(release.version, onset)
+
+    def acquit(self, release: Release, came_at: float) -> None:
+        """Its successor came at `came_at`: what began no earlier was never its fault.
+
+        A successor is seen some seconds after it came, and its failures seconds sooner than that.
+        """
+        if self._accused_at.pop(release.version, -math.inf) >= came_at:
+            self.bad.discard(release)
 
     def standing(self, release: Release) -> Standing:
         if release in self.quarantined:

@@ -50,6 +50,7 @@ from rollbackd.core.triggers import (
     ill_before,
     judge,
     known_well,
+    onset_of,
     state_of,
     trust_of,
     veto_why,
@@ -62,7 +63,7 @@ class TargetState:
     """One target. Mutable, never shared between tasks."""
 
     __slots__ = (
-        "_by_probe", "accused_at", "control_detail", "control_ok", "created_at", "decided", "deploys",
+        "_by_probe", "control_detail", "control_ok", "created_at", "decided", "deploys",
         "evaluated_at", "ledger", "local_minutes", "missing_images", "paused_by", "paused_until",
         "platform_seen_at", "policy", "probes", "rollbacks", "suppressed", "triggers", "watches",
     )  # fmt: skip
@@ -72,7 +73,6 @@ class TargetState:
         self.policy = policy
         self.deploys = Deploys()
         self.ledger = Ledger()
-        self.accused_at: dict[int, float] = {}  # by version: when what it is bad for began
         self.probes: dict[ProbeName, ProbeTrack] = {}
         self.watches: dict[Place, SignalWatch] = {}
         self.triggers: dict[TriggerName, Trigger] = {}
@@ -233,8 +233,8 @@ class TargetState:
         if fact.at < self.deploys.releases_at:
             return
         self.platform_seen_at = max(self.platform_seen_at, fact.at)
-        if self.deploys.see_releases(fact) and self.current is not None:
-            self._close(self.current)
+        if self.deploys.see_releases(fact) and self.current and self.deploys.newest:
+            self._close(self.current, self.deploys.came_at(self.deploys.newest))
         self._take_effect(fact.at)
 
     def _see_machines(self, fact: MachinesSeen) -> None:
@@ -255,18 +255,13 @@ class TargetState:
         for watch in self._following():
             watch.cross(change.came_at, change.at)
 
-    def _close(self, current: Release) -> None:
-        """A successor appeared: was the release it follows good?"""
-        successor = self.deploys.newest
-        assert successor is not None, "it just appeared"
-        came_at = self.deploys.came_at(successor)
+    def _close(self, current: Release, came_at: float) -> None:
+        """A successor came at `came_at`: was the release it follows good?"""
         critical = [t for t in self.policy.triggers if t.severity is Severity.CRITICAL]
         quiet = not any(ill_before(t, self, came_at) for t in critical)
-        complete = current.status is ReleaseStatus.COMPLETE
-        if self.accused_at.pop(current.version, -math.inf) >= came_at:
-            # It went bad with its successor, which was on its way before we saw it.
-            self.ledger.bad.discard(current)
-        if complete and quiet and current in self.ledger.cleared:
+        self.ledger.acquit(current, came_at)
+        well = quiet and current in self.ledger.cleared
+        if well and current.status is ReleaseStatus.COMPLETE:
             self.ledger.good.add(current)
 
     def _learn(self, at: float, touched: set[TriggerName]) -> None:
@@ -280,15 +275,10 @@ class TargetState:
     def _note_standing(self, current: Release, trigger: Trigger, at: float) -> None:
         if state_of(trigger, self, at) is TriggerState.BREACHED:
             if self._blames(trigger, at):
-                self.ledger.bad.add(current)
-                self._note_onset(current, trigger, at)
+                onset = onset_of(judge(trigger, self, at))
+                self.ledger.accuse(current, at if onset is None else onset)
         elif not isinstance(trigger.rule, DeployFailed) and known_well(trigger, self, at):
             self.ledger.cleared.add(current)
-
-    def _note_onset(self, current: Release, trigger: Trigger, at: float) -> None:
-        if current.version not in self.accused_at:
-            onset = onset_of(judge(trigger, self, at))
-            self.accused_at[current.version] = at if onset is None else onset
 
     def _blames(self, trigger: Trigger, at: float) -> bool:
         watched = at - self.deploys.current_since <= self.policy.safety.watch_seconds

@@ -69,7 +69,7 @@ class SignalSpec(Spec):
         description="Fewer events in the window are no data; required for ratios and quantiles.",
     )
     max_age: Duration | None = Field(
-        None, description="An older newest sample is no data; by default 2 × the interval."
+        None, description="An older newest sample is no data; by default 2.5 × the interval."
     )
     no_data: Word[NoData] = Field(NoData.HOLD, description="What no data means: hold, or ok.")
 

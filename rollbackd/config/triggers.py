@@ -37,6 +37,7 @@ from rollbackd.core.policy import (
 )
 
 _TRIGGER: TypeAdapter[TriggerSpec] = TypeAdapter(TriggerSpec)
+MAX_AGE = 2.5  # intervals: one miss and its jitter are not a gap (ADR 5)
 _SUMS = frozenset({MeasureKind.RATIO, MeasureKind.HISTOGRAM})
 _LATER = {"regression": "regression triggers", "burn_rate": "burn-rate conditions"}
 
@@ -181,7 +182,7 @@ def _signal(spec: SignalSpec, known: Known, scope: Scope) -> Signal | None:
         for_seconds=spec.for_,
         breaches=breaches,
         min_samples=float(spec.min_samples or 1),
-        max_age_seconds=2 * probe.interval_seconds if spec.max_age is None else spec.max_age,
+        max_age_seconds=MAX_AGE * probe.interval_seconds if spec.max_age is None else spec.max_age,
         interval_seconds=probe.interval_seconds,
         no_data=spec.no_data,
     )

@@ -122,6 +122,7 @@ class _Show:
         say = self.teller.say
         say("scene", "a local Fly, a real app on 3 machines, 40 requests/s, a real rollbackd")
         say("note", "times are shortened: boot 1 s, tick 1 s, windows 10 s, clear_for 5 s")
+        await stage.tell("settings", scrape_seconds=0.25)
         await stage.tell("traffic", app="shop", rate=RATE)
         await self._until_watched(stage)
         say("scene", "v1 is known to be good: its checks pass and no trigger is breached")

@@ -102,7 +102,7 @@ class App:
         if not line:
             return False
         _, target, _ = line.decode("latin-1").split(" ", 2)
-        length = await _skip_headers(reader)
+        length, from_edge = await _read_headers(reader)
         if length:
             await reader.readexactly(length)
         started = time.monotonic()
@@ -115,15 +115,17 @@ class App:
         if self.behaviour.is_a("reset"):
             writer.transport.abort()
             return False
-        status = await self._answer(path, writer)
+        status = await self._answer(path, writer, from_edge=from_edge)
         self.counters.saw(status, time.monotonic() - started)
         await writer.drain()
         return True
 
-    async def _answer(self, path: str, writer: asyncio.StreamWriter) -> int:
+    async def _answer(
+        self, path: str, writer: asyncio.StreamWriter, *, from_edge: bool
+    ) -> int:
         self.requests += 1
         health = path in HEALTH_PATHS
-        status = self._health_status() if health else self._page_status()
+        status = self._health_status(from_edge=from_edge) if health else self._page_status()
         if not health and not await self._dependency_answers():
             status = 500
         if not health and self.behaviour.is_a("slow"):
@@ -149,12 +151,13 @@ class App:
         writer.close()
         return True
 
-    def _health_status(self) -> int:
+    def _health_status(self, *, from_edge: bool) -> int:
         if self.behaviour.is_a("no-health"):
             return 404
         if self.behaviour.is_a("unhealthy"):
             return 503
-        if self.behaviour.is_a("login-wall"):
+        if self.behaviour.is_a("login-wall") and from_edge:
+            # The host's own check comes from inside, and a wall is for those from outside.
             return int(self.behaviour.number_or(302))
         return 200
 
@@ -184,8 +187,9 @@ class App:
         os._exit(OOM_EXIT)
 
 
-async def _skip_headers(reader: asyncio.StreamReader) -> int:
-    length = 0
+async def _read_headers(reader: asyncio.StreamReader) -> tuple[int, bool]:
+    """The body's length, and whether the request came through Fly's edge."""
+    length, from_edge = 0, False
     for _ in range(HEADER_LIMIT):
         line = await reader.readline()
         if line in (b"\r\n", b"\n", b""):
@@ -193,7 +197,8 @@ async def _skip_headers(reader: asyncio.StreamReader) -> int:
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-length":
             length = int(value)
-    return length
+        from_edge = from_edge or name.strip().lower() == b"fly-client-ip"
+    return length, from_edge
 
 
 def _response(status: int, body: bytes, kind: str, extra: str = "") -> bytes:

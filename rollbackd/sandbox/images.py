@@ -19,7 +19,7 @@ CATALOGUE = {
     "leak": "grows until it is killed for memory (leak-8 is 8 MB a second)",
     "one-bad": "errors on one machine only",
     "no-health": "404 on every health path",
-    "login-wall": "health redirects to a login; login-wall-401 refuses instead",
+    "login-wall": "health redirects who comes from outside to a login; login-wall-401 refuses",
     "outage": "takes the connection and never answers; outage-refuse does not listen",
     "unhealthy": "503 on health, everything else is well",
     "reset": "closes every connection without an answer",

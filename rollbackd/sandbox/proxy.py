@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 
 from rollbackd.sandbox import leases
@@ -119,7 +120,7 @@ class Proxy:
         started = time.monotonic()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                answer = await ask(machine.port, request)
+                answer = await ask(machine.port, _from_edge(app, request))
         finally:
             machine.in_flight -= 1
         labels = labels_of(
@@ -166,3 +167,16 @@ def _coming_up(app: FlyApp) -> Machine | None:
 def _own_answer(status: int) -> Message:
     headers = {"server": "Fly/sandbox", "content-type": "text/plain"}
     return Message(status=status, headers=headers, body=b"")
+
+
+def _from_edge(app: FlyApp, request: Message) -> Message:
+    """With the headers that Fly's proxy adds, by which an app knows who asks from outside."""
+    added = {
+        "fly-client-ip": "127.0.0.1",
+        "fly-forwarded-port": "443",
+        "fly-region": app.region,
+        "x-forwarded-for": "127.0.0.1",
+        "x-forwarded-proto": "https",
+        "via": "1.1 fly.io",
+    }
+    return dataclasses.replace(request, headers=added | request.headers)

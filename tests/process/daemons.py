@@ -148,7 +148,8 @@ class Running:
 @contextlib.asynccontextmanager
 async def running(directory: Path, **sandbox: Any) -> AsyncIterator[Running]:
     """A sandbox app with traffic, and a daemon that is not started yet."""
-    async with Sandbox(**({"boot_seconds": 0.3, "machines": 3} | sandbox)) as box:
+    quick = {"boot_seconds": 0.3, "machines": 3, "scrape_seconds": 0.2}
+    async with Sandbox(**(quick | sandbox)) as box:
         await box.ready()
         box.traffic(30)
         daemon = Running(box, directory)

@@ -89,8 +89,14 @@ async def test_slow_is_slow_and_its_health_is_not() -> None:
 )
 async def test_health_that_is_refused_while_pages_are_well(behaviour: str, status: int) -> None:
     async with running(behaviour) as web:
-        assert (await web.get("/healthz")).status_code == status
-        assert (await web.get("/")).status_code == 200
+        from_edge = {"fly-client-ip": "127.0.0.1"}
+        assert (await web.get("/healthz", headers=from_edge)).status_code == status
+        assert (await web.get("/", headers=from_edge)).status_code == 200
+
+
+async def test_the_hosts_own_check_gets_past_a_login_wall() -> None:
+    async with running("login-wall") as web:
+        assert (await web.get("/healthz")).status_code == 200
 
 
 async def test_an_outage_takes_connections_and_says_nothing() -> None:

@@ -114,7 +114,7 @@ def test_the_defaults_are_those_of_the_design(tmp_path: Path) -> None:
         for_seconds=0,
         breaches=None,
         min_samples=1,
-        max_age_seconds=10,
+        max_age_seconds=12.5,
         interval_seconds=5,
         no_data=NoData.HOLD,
     )

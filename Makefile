@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-integration check fmt bench faults lock mutate docs clean run-time dev
+.PHONY: demo test test-integration coverage check fmt bench faults lock mutate docs clean run-time dev
 
 demo: run-time
 	@$(BIN)/rollbackd demo
@@ -26,10 +26,13 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run-time
 	@touch $@
 
 test: dev
-	$(BIN)/pytest -n 2 -m "not integration" --cov --cov-report=term:skip-covered --cov-report=xml:.coverage.xml
+	$(BIN)/pytest -n 2 -m "not integration and not slow"
+
+coverage: dev
+	$(BIN)/pytest -n 2 tests/unit/core --cov=rollbackd.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 test-integration: dev
-	$(BIN)/pytest -m integration
+	$(BIN)/pytest -n 2 -m "integration or slow"
 
 check: dev
 	$(BIN)/ruff format --check .

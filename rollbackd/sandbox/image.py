@@ -120,9 +120,7 @@ class App:
         await writer.drain()
         return True
 
-    async def _answer(
-        self, path: str, writer: asyncio.StreamWriter, *, from_edge: bool
-    ) -> int:
+    async def _answer(self, path: str, writer: asyncio.StreamWriter, *, from_edge: bool) -> int:
         self.requests += 1
         health = path in HEALTH_PATHS
         status = self._health_status(from_edge=from_edge) if health else self._page_status()

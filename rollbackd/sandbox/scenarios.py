@@ -57,7 +57,7 @@ _ALL = (
     ),
     Scenario(
         name="not-to-blame",
-        story="the database behind the app breaks; ten seconds later a perfectly good v2 goes out",
+        story="a perfectly good v2, into an outage that is not its own",
         image="good-v2",
         outcome="held",
         reason="not_since_release",

@@ -8,6 +8,7 @@ from rollbackd.sandbox.story import Teller
 
 HELD_SECONDS = 8.0  # so long the expected reason has to stand before it is the outcome
 QUIET_PHASES = frozenset({"checklist", "report"})
+TOLD = frozenset({"pending", "breached", "ok"})
 ENDED = frozenset({"succeeded", "compensated", "failed", "cancelled", "superseded", "holding"})
 
 
@@ -59,7 +60,9 @@ class Telling:
     def _tell_triggers(self, target: Shape, now: float) -> None:
         for trigger in target["triggers"]:
             name, state = trigger["name"], trigger["state"]
-            if self._triggers.get(name, "ok") != state and state in {"pending", "breached", "ok"}:
+            if state not in TOLD:
+                continue  # a window that fills says nothing yet
+            if self._triggers.get(name, "ok") != state:
                 self._say("verdict", f"{name} {state}: {trigger['why']}", now)
             self._triggers[name] = state
 

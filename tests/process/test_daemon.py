@@ -49,6 +49,7 @@ async def _metrics(log: str) -> str:
         return (await client.get(f"http://{address}/metrics")).text
 
 
+@pytest.mark.slow
 async def test_a_deploy_that_fails_half_way_is_undone(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
         await daemon.start()
@@ -77,6 +78,7 @@ async def test_a_health_path_that_moved_behind_a_login_is_left_alone(tmp_path: P
         assert await daemon.rollbacks() == []
 
 
+@pytest.mark.slow
 async def test_an_outage_that_began_before_the_release_is_not_its_fault(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
         await daemon.start()

@@ -23,6 +23,7 @@ def updates(daemon: Running) -> int:
     return sum(1 for e in daemon.box.effects if e.op_id and e.action == "machine.update")
 
 
+@pytest.mark.slow
 async def test_a_stop_file_stands_still_and_goes_on_when_it_is_gone(tmp_path: Path) -> None:
     async with running(tmp_path, boot_seconds=1.0) as daemon:
         await rolling(daemon)
@@ -55,6 +56,7 @@ async def test_sigterm_leaves_in_time_and_the_successor_finishes(tmp_path: Path)
         assert not any(m.cordoned for m in daemon.box.machines)
 
 
+@pytest.mark.slow
 async def test_killed_without_warning_it_goes_on_where_it_was(tmp_path: Path) -> None:
     async with running(tmp_path, boot_seconds=1.0) as daemon:
         await rolling(daemon)
@@ -72,6 +74,7 @@ async def test_killed_without_warning_it_goes_on_where_it_was(tmp_path: Path) ->
         assert len(records) == 1
 
 
+@pytest.mark.slow
 async def test_the_mode_observe_ends_acting_and_cordons_nothing(tmp_path: Path) -> None:
     async with running(tmp_path, boot_seconds=1.0) as daemon:
         await rolling(daemon)
@@ -88,6 +91,7 @@ async def test_the_mode_observe_ends_acting_and_cordons_nothing(tmp_path: Path) 
         assert updates(daemon) == seen
 
 
+@pytest.mark.slow
 async def test_a_revoked_token_holds_and_says_so(tmp_path: Path) -> None:
     async with running(tmp_path, boot_seconds=1.0) as daemon:
         await rolling(daemon)
@@ -100,6 +104,7 @@ async def test_a_revoked_token_holds_and_says_so(tmp_path: Path) -> None:
         assert "token" in rollback["detail"] or "401" in rollback["detail"]
 
 
+@pytest.mark.slow
 async def test_a_pause_lets_nothing_new_begin(tmp_path: Path) -> None:
     async with running(tmp_path) as daemon:
         await daemon.start()

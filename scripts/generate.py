@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 - a script, not a package
+
 """Writes what is made from the models: the JSON Schemas and docs/thresholds.md (`make docs`)."""
 
 from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Coroutine
 from typing import Any
@@ -66,6 +67,7 @@ class House:
             permit=self._stop.check,
         )
         self._reports: dict[TargetName, TokenReport] = {}
+        self._ask_tokens = asyncio.Event()
         self._parts = self._maker.make(loaded)
         tokens.refuse_own_app(self._parts.platforms, self._own_app)
         self._recorder = Recorder(self._store)
@@ -166,6 +168,10 @@ class House:
         parts = self._maker.make(loaded)
         tokens.refuse_own_app(parts.platforms, self._own_app)
         old, self._parts = self._parts, parts
+        for name, platform in parts.platforms.items():
+            if old.platforms.get(name) is not platform:
+                self._reports.pop(name, None)  # another app or token: ask anew, at once
+        self._ask_tokens.set()
         self._watcher.platforms = parts.platforms
         self._engine.adopt(self._capped(loaded.policy))
         self._metrics.adopt(self._engine.policy)
@@ -186,7 +192,11 @@ class House:
             if policy != self._engine.policy:
                 self._engine.adopt(policy)
             known = self._parts.platforms.keys() <= self._reports.keys()
-            await self._clock.sleep(TOKENS_EVERY_SECONDS if known else TOKENS_SOON_SECONDS)
+            pause = TOKENS_EVERY_SECONDS if known else TOKENS_SOON_SECONDS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._ask_tokens.wait()
+            self._ask_tokens.clear()
 
     def _capped(self, policy: Policy) -> Policy:
         return tokens.capped(policy, self._parts.platforms.keys(), self._reports)

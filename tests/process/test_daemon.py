@@ -156,3 +156,24 @@ async def test_a_bad_file_is_refused_while_running_and_the_last_good_one_kept(
 
 async def _is_up(daemon) -> bool:  # noqa: ANN001 -- the helper of this folder
     return await daemon.target() is not None
+
+
+@pytest.mark.slow
+async def test_a_target_that_comes_with_a_reload_acts_as_soon_as_its_token_is_known(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, machines=1) as daemon:
+        daemon.extra = {"ROLLBACKD_FLY_TOKEN": daemon.box.urls.org_token}
+        await daemon.box.add_app("blog", machines=1)
+        await daemon.start()
+        await until(lambda: _is_up(daemon))
+
+        blog = CONFIGURATION.replace("shop", "blog").removeprefix("targets:\n")
+        daemon.configure(CONFIGURATION + blog)
+        await daemon.post("/-/reload")
+
+        async def armed() -> bool:
+            status = await daemon.get("/api/v1/status")
+            return [t["mode"] for t in status["targets"]] == ["auto", "auto"]
+
+        await until(armed, 15)

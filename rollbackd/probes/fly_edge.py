@@ -16,8 +16,15 @@ from rollbackd.config.types import Duration
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.facts import MeasureKind
 from rollbackd.plugins import ProbeContext
-from rollbackd.probes.prometheus import INTERVAL_SECONDS, kind_of, needed_access
-from rollbackd.probes.promql import BadOfTotalQuery, HistogramQuery, PromQl, Query
+from rollbackd.probes.promql import (
+    INTERVAL_SECONDS,
+    BadOfTotalQuery,
+    HistogramQuery,
+    PromQl,
+    Query,
+    kind_of,
+    needed_access,
+)
 
 DELAY_SECONDS = 30.0  # the newest half minute is not there yet
 

@@ -7,12 +7,18 @@ from typing import ClassVar, Self
 from pydantic import Field, SecretStr, model_validator
 
 from rollbackd.config.types import Duration, Spec, Url, refused
-from rollbackd.core.errors import ConfigError
 from rollbackd.core.facts import MeasureKind
 from rollbackd.plugins import ProbeContext, PrometheusAccess
-from rollbackd.probes.promql import BadOfTotalQuery, HistogramQuery, PromQl, Query, ValueQuery
-
-INTERVAL_SECONDS = 30.0
+from rollbackd.probes.promql import (
+    INTERVAL_SECONDS,
+    BadOfTotalQuery,
+    HistogramQuery,
+    PromQl,
+    Query,
+    ValueQuery,
+    kind_of,
+    needed_access,
+)
 
 
 class PrometheusConfig(Spec):
@@ -71,16 +77,6 @@ class PrometheusConfig(Spec):
         return needed_access(context)
 
 
-def needed_access(context: ProbeContext) -> PrometheusAccess:
-    """The Prometheus of the process. Raises ConfigError where there is none."""
-    if context.prometheus is None:
-        raise ConfigError(
-            f"probe {context.name} of target {context.target} needs a Prometheus",
-            hint="set ROLLBACKD_PROMETHEUS_URL, or take the probe out",
-        )
-    return context.prometheus
-
-
 class PrometheusProbe(PromQl):
     """What it reads about is in the past, so an app that sleeps now does not matter to it."""
 
@@ -98,13 +94,3 @@ class PrometheusProbe(PromQl):
     @classmethod
     def build(cls, config: PrometheusConfig, context: ProbeContext) -> Self:
         return cls(config.query(), config.access(context), context, config.delay)
-
-
-def kind_of(query: Query) -> MeasureKind:
-    match query:
-        case BadOfTotalQuery():
-            return MeasureKind.RATIO
-        case HistogramQuery():
-            return MeasureKind.HISTOGRAM
-        case ValueQuery():
-            return MeasureKind.VALUE

@@ -10,7 +10,8 @@ from typing import TypeAlias
 from urllib.parse import urlencode
 
 from rollbackd.config.types import format_duration
-from rollbackd.core.facts import MissReason, Value
+from rollbackd.core.errors import ConfigError
+from rollbackd.core.facts import MeasureKind, MissReason, Value
 from rollbackd.core.ports import Clock, Missed, Reading
 from rollbackd.plugins import ProbeContext, PrometheusAccess
 from rollbackd.probes.blame import Failed
@@ -19,6 +20,7 @@ from rollbackd.probes.http_exchange import Answer, Ask, HttpExchange
 from rollbackd.probes.promql_answer import buckets, single
 
 WINDOW = "$window"
+INTERVAL_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,3 +135,23 @@ def authorization(token: str) -> dict[str, str]:
     if token.startswith(("fm1", "fm2_")):
         return {"authorization": f"FlyV1 {token}"}
     return {"authorization": f"Bearer {token}"}
+
+
+def needed_access(context: ProbeContext) -> PrometheusAccess:
+    """The Prometheus of the process. Raises ConfigError where there is none."""
+    if context.prometheus is None:
+        raise ConfigError(
+            f"probe {context.name} of target {context.target} needs a Prometheus",
+            hint="set ROLLBACKD_PROMETHEUS_URL, or take the probe out",
+        )
+    return context.prometheus
+
+
+def kind_of(query: Query) -> MeasureKind:
+    match query:
+        case BadOfTotalQuery():
+            return MeasureKind.RATIO
+        case HistogramQuery():
+            return MeasureKind.HISTOGRAM
+        case ValueQuery():
+            return MeasureKind.VALUE

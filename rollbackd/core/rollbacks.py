@@ -17,6 +17,8 @@ from rollbackd.core.model import RollbackId, RollbackOutcome
 from rollbackd.core.policy import Safety
 
 RETRIES: Final = 3  # of a rollback that failed before it touched anything
+RETRY_SECONDS: Final = 5.0  # after the first refusal, doubled with each
+RETRY_AT_MOST_SECONDS: Final = 60.0
 KEPT: Final = 1000
 LOCKING: Final = frozenset(
     {RollbackOutcome.FAILED, RollbackOutcome.NOT_RECOVERED, RollbackOutcome.HOLDING}
@@ -30,6 +32,8 @@ class Rollbacks:
         self.running: RollbackStarted | None = None
         self.switched_at: float | None = None
         self.ended_at: float | None = None
+        self.refusals = 0  # in a row: ended before anything was touched
+        self.refused_at: float | None = None
         self.automatic_at: deque[float] = deque(maxlen=KEPT)
         self.spent = Marks()  # rolled back from automatically: never again
         self.locked_out = False
@@ -56,9 +60,12 @@ class Rollbacks:
         if started is not None and started.rollback != fact.rollback:
             return
         self.running = None
-        self.ended_at = fact.at
         self.locked_out = self.locked_out or fact.outcome in LOCKING
-        if started is not None and fact.outcome is RollbackOutcome.FAILED_BEFORE_EFFECT:
+        if fact.outcome is not RollbackOutcome.FAILED_BEFORE_EFFECT:
+            self.ended_at, self.refusals = fact.at, 0
+            return
+        self.refusals, self.refused_at = self.refusals + 1, fact.at
+        if started is not None:
             self._not_done(started)
 
     def approve(self, fact: Approved) -> None:
@@ -70,7 +77,14 @@ class Rollbacks:
         self.rejected[fact.rollback] = fact.by
 
     def cooldown_until(self, safety: Safety) -> float | None:
-        return None if self.ended_at is None else self.ended_at + safety.cooldown_seconds
+        """After a rollback, or, much shorter, after one that could not even begin."""
+        waits = []
+        if self.ended_at is not None:
+            waits.append(self.ended_at + safety.cooldown_seconds)
+        if self.refusals and self.refused_at is not None:
+            pause = min(RETRY_AT_MOST_SECONDS, RETRY_SECONDS * 2.0 ** min(self.refusals - 1, 10))
+            waits.append(self.refused_at + pause)
+        return max(waits, default=None)
 
     def budget_left(self, now: float, safety: Safety) -> int:
         used = sum(now - at < safety.budget_per_seconds for at in self.automatic_at)

@@ -27,8 +27,9 @@ class Life:
         self.world = world
 
     def begin(self, machine: Machine) -> None:
-        """Boot in the background."""
-        machine.life = self.world.begin(self.live(machine))
+        """Boot in the background. What its restart policy brings back anyway lives once only."""
+        if machine.life is None or machine.life.done():
+            machine.life = self.world.begin(self.live(machine))
 
     async def end(self, machine: Machine) -> None:
         """Returns when the process is gone."""

@@ -407,6 +407,23 @@ async def test_row_6_a_crash_loop_shows_exit_events_with_a_growing_restart_count
     assert exits[0]["request"]["exit_event"]["requested_stop"] is False
 
 
+async def test_row_6_a_crashed_machine_that_is_started_lives_once_only(
+    api: httpx.AsyncClient, box: Sandbox
+) -> None:
+    config = await config_of(api, box) | {"image": "registry.fly.io/shop:crash"}
+    await api.post(path(box), json={"config": config})
+    await until(lambda: box.machines[0].state == "stopped")
+
+    for _ in range(5):  # as the proxy does for every request while it is down
+        await api.post(path(box, "/start"))
+        await until(lambda: box.machines[0].state == "stopped")
+    await api.post(path(box), json={"config": config | {"image": "registry.fly.io/shop:good"}})
+    await until(lambda: bool(box.machines[0].checks))
+
+    events = [event["type"] for event in box.machines[0].events]
+    assert events[: events.index("launch")] == ["start"]
+
+
 async def test_row_6_restarts_end_when_the_policy_has_enough(
     api: httpx.AsyncClient, box: Sandbox
 ) -> None:

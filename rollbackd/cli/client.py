@@ -50,7 +50,7 @@ class Daemon(AbstractContextManager["Daemon"]):
         self._url = (environ.get("ROLLBACKD_URL") or "").rstrip("/")
         self._socket = state_directory(environ) / SOCKET_NAME
         token = environ.get("ROLLBACKD_TOKEN_RW") or environ.get("ROLLBACKD_TOKEN_RO") or ""
-        headers = {"User-Agent": f"rollbackd-cli/{__version__}", "X-Rollbackd-By": _whoami()}
+        headers = {"User-Agent": f"rollbackd-cli/{__version__}", "X-Rollbackd-By": whoami()}
         if self._url and token:
             headers["Authorization"] = f"Bearer {token.strip()}"
         transport = None if self._url else httpx.HTTPTransport(uds=str(self._socket))
@@ -172,7 +172,7 @@ def _refusal(status: int, problem: JsonObject) -> RollbackdError:
             return Unreachable(detail, hint=hint)
 
 
-def _whoami() -> str:
+def whoami() -> str:
     """The local user's name, for the record."""
     import pwd  # noqa: PLC0415 -- not on every system, and only here
 

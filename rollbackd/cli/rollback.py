@@ -1,18 +1,21 @@
 """`rollbackd rollback`: by hand, through the daemon's own journal and runner.
 
-It shows the plan, asks on a terminal, and follows the steps until the end.
+It shows the plan, asks on a terminal, and follows the steps until the end. With no daemon alive
+it is done here (`cli.by_hand`): an emergency does not need one.
 """
 
 from __future__ import annotations
 
 import enum
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from rollbackd.cli import show
-from rollbackd.cli.client import Daemon, objects, target_path
+from rollbackd.cli.by_hand import Wish, roll_back
+from rollbackd.cli.client import Daemon, DaemonGone, objects, target_path
 from rollbackd.cli.follow import follow
 from rollbackd.cli.options import AsJson, Target
 from rollbackd.core.errors import UsageError
@@ -49,9 +52,24 @@ def rollback(
     if plan is not None:
         asked["plan"] = plan
     with Daemon() as daemon:
-        name = daemon.pick(target)
-        path = target_path(name, "/rollback")
-        planned = daemon.post(path, asked)
+        try:
+            name = daemon.pick(target)
+            path = target_path(name, "/rollback")
+            planned = daemon.post(path, asked)
+        except DaemonGone as gone:
+            if no_wait:
+                raise
+            wish = Wish(
+                target=target,
+                to=None if to is None else version(to),
+                plan=plan,
+                reason=f"{kind}: {reason.strip()}",
+                dry_run=dry_run,
+                json=json,
+                confirm=_nothing if yes else _confirm,
+                print_plan=partial(_print_plan, json=json),
+            )
+            raise typer.Exit(roll_back(gone, wish)) from None
         if dry_run:
             _print_plan(planned, json=json)
             return
@@ -81,6 +99,10 @@ def _confirm(name: str, planned: JsonObject) -> None:
     )
     if not typer.confirm(question):
         raise typer.Exit(1)
+
+
+def _nothing(_name: str, _planned: JsonObject) -> None:
+    """--yes was said."""
 
 
 def _someone_there() -> bool:

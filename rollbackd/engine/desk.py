@@ -11,7 +11,8 @@ from rollbackd import __version__
 from rollbackd.core.decide import explain, manual
 from rollbackd.core.errors import Rejected, TemporaryError, UsageError
 from rollbackd.core.facts import Paused, Resumed, Unlocked
-from rollbackd.core.model import Hold, JsonObject, TargetName
+from rollbackd.core.model import Hold, JsonObject, RollBack, TargetName
+from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Clock, Store
 from rollbackd.core.runbook import RollbackState
 from rollbackd.core.snapshot import TargetView
@@ -84,22 +85,18 @@ class Desk:
         by: str,
     ) -> JsonObject:
         """A rollback by hand: the plan for `dry_run`, else the id of the one that began."""
-        state = self._state(target)
-        name = plan or state.policy.triggers[0].plan if state.policy.triggers else plan or "app"
-        decision = manual(
+        decision = asked_for(
             self.engine.policy,
-            state,
+            self._state(target),
             self.clock.now(),
-            to_version=to,
-            plan=name,
+            to=to,
+            plan=plan,
             reason=f"{kind}: {reason}" if kind else reason,
             by=by,
         )
-        if isinstance(decision, Hold):
-            raise Rejected(decision.why or decision.reason.value, hint=_hint(decision))
         if dry_run:
             return shapes.plan(await self.engine.runner.dry_run(decision))
-        await self._end_what_holds(state.policy.name, by=by, reason=reason)
+        await self._end_what_holds(decision.target, by=by, reason=reason)
         journal = await self.engine.order(decision)
         return {"rollback": journal.plan.rollback, **shapes.plan(journal.plan)}
 
@@ -149,5 +146,23 @@ class Desk:
         return shapes.target(view, app=self.apps(view.name))
 
 
-def _hint(decision: Hold) -> str:
-    return f"rollbackd explain {decision.target} says more"
+def asked_for(
+    policy: Policy,
+    state: TargetState,
+    now: float,
+    *,
+    to: int | None,
+    plan: str | None,
+    reason: str,
+    by: str,
+) -> RollBack:
+    """What a person asked for, as a decision. Raises Rejected with the reason why it cannot be."""
+    triggers, plans = state.policy.triggers, state.policy.plans
+    name = plan or (triggers[0].plan if triggers else "app")
+    if name not in plans:
+        raise UsageError(f"no plan {name!r}", hint=f"plans: {', '.join(sorted(plans))}")
+    decision = manual(policy, state, now, to_version=to, plan=name, reason=reason, by=by)
+    if isinstance(decision, Hold):
+        why = decision.why or decision.reason.value
+        raise Rejected(why, hint=f"rollbackd explain {decision.target} says more")
+    return decision

@@ -117,7 +117,7 @@ class PromQl:
         form = {
             "query": query.replace(WINDOW, self._window),
             "time": f"{at:.3f}",
-            "timeout": f"{left:.3f}s",
+            "timeout": f"{left:.3f}",  # Prometheus reads 2.5 or 2s500ms, never 2.5s
         }
         headers = {"content-type": "application/x-www-form-urlencoded", **self._authorization}
         body = urlencode(form).encode()

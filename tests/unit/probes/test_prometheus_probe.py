@@ -63,6 +63,16 @@ async def test_a_ratio_is_two_queries_about_the_same_moment() -> None:
     assert {asked["time"] for asked in prometheus.asked} == {"999970.000"}
 
 
+async def test_the_deadline_is_told_as_a_plain_number_of_seconds() -> None:
+    prometheus = Prometheus({"up": vector(({}, "1"))})
+    async with Loopback(prometheus) as server:
+        made_with = context(prometheus=server.url, seconds=2.5)
+        await take("prometheus", {"value": "up"}, made_with)
+
+    # Prometheus refuses 2.5s as "not a valid duration"; VictoriaMetrics takes both.
+    assert 0 < float(prometheus.asked[0]["timeout"]) <= 2.5
+
+
 async def test_a_histogram_is_read_by_le() -> None:
     reply = vector(({"le": "+Inf"}, "9"), ({"le": "0.1"}, "4"), ({"le": "0.5"}, "7"))
     async with Loopback(reply) as server:

@@ -317,6 +317,7 @@ def test_without_daemon_and_journal_it_says_so(
 ) -> None:
     monkeypatch.delenv("ROLLBACKD_URL", raising=False)
     monkeypatch.setenv("ROLLBACKD_STATE", str(tmp_path / "empty"))
+    monkeypatch.setenv("ROLLBACKD_CONFIG", str(tmp_path / "none"))
     for words in (
         ("status",),
         ("releases",),

@@ -98,9 +98,27 @@ def test_history_is_the_journal(state: Path, rollbackd: Run) -> None:
     assert json.loads(rollbackd("history", "blog", "--json").stdout)["rollbacks"] == []
 
 
-def test_what_changes_something_needs_a_living_daemon(state: Path, rollbackd: Run) -> None:
-    for words in (("resume", "blog"), ("rollback", "shop", "--reason", "x", "--yes")):
+def test_what_a_daemon_would_have_to_heed_needs_a_living_one(state: Path, rollbackd: Run) -> None:
+    for words in (("resume", "blog"), ("pause", "blog", "--for", "1h", "--reason", "x")):
         assert rollbackd(*words).exit_code == 69
+
+
+def test_a_rollback_without_a_daemon_needs_a_configuration(
+    state: Path, rollbackd: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = state.parent / "broken"
+    broken.mkdir()
+    (broken / "rollback-monitoring.yml").write_text("targets: 5\n")
+    asked = ("rollback", "shop", "--reason", "x", "--yes")
+
+    monkeypatch.setenv("ROLLBACKD_CONFIG", str(state.parent / "none"))
+    none = rollbackd(*asked)
+    monkeypatch.setenv("ROLLBACKD_CONFIG", str(broken))
+    refused = rollbackd(*asked)
+
+    assert none.exit_code == 69
+    assert refused.exit_code == 78
+    assert "rollback-monitoring.yml:1:" in refused.stderr
 
 
 def test_looking_changes_nothing(state: Path, rollbackd: Run) -> None:

@@ -14,6 +14,7 @@ dev: $(VENV)/.dev
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rollbackd needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "Python's venv module is missing. Fix: sudo apt-get install -y python3-venv"; exit 1; }
+	@echo "Making $(VENV), once: less than a minute."
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run-time: requirements/runtime.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python

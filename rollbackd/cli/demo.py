@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import tempfile
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -37,6 +39,8 @@ def demo(
     if as_json:
         sys.stdout.write(json.dumps(outcome.wire()) + "\n")
     _sum_up(console, outcome, expected=expected)
+    if console.is_terminal and not as_json:
+        console.print(_what_next(chosen), style="dim")
     raise typer.Exit(0 if expected else 1)
 
 
@@ -47,7 +51,10 @@ def _play(scenario: Scenario, console: Console, *, keep: bool) -> Outcome:
     directory = Path(tempfile.mkdtemp(prefix="rollbackd-demo-"))
     try:
         with Teller(console) as teller:
-            return asyncio.run(play(scenario, teller, directory))
+            return asyncio.run(_until_told(play(scenario, teller, directory)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print("stopped: nothing is left running")
+        raise typer.Exit(130) from None
     finally:
         if keep:
             console.print(f"state and log: {directory}")
@@ -61,13 +68,39 @@ def _remove(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
+async def _until_told(story: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """End as Ctrl-C does, with the processes of the demo, when the terminal is closed."""
+    task = asyncio.ensure_future(story)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task
+
+
 def _sum_up(console: Console, outcome: Outcome, *, expected: bool) -> None:
-    wire = outcome.wire()
     console.print()
-    if outcome.outcome == "recovered":
-        console.print(
-            f"decided {wire['seconds_to_decide']:.1f} s and recovered"
-            f" {wire['seconds_to_recover'] or 0:.1f} s after users were first hurt;"
-            f" {outcome.failed_requests} requests failed, {outcome.served_requests} were served"
-        )
+    for line in _sentences(outcome):
+        console.print(line, soft_wrap=not console.is_terminal)
+    if not expected:
+        console.print("not what this scenario shows: --keep leaves the log to be read")
     console.print(outcome.outcome, style="bold green" if expected else "bold red")
+
+
+def _sentences(outcome: Outcome) -> list[str]:
+    requests = f"{outcome.failed_requests} requests failed, {outcome.served_requests} were served"
+    if outcome.outcome == "held":
+        return [f"nothing was rolled back: {outcome.reason}", requests]
+    if outcome.outcome != "recovered":
+        return [requests]
+    wire = outcome.wire()
+    decided, recovered = wire["seconds_to_decide"], wire["seconds_to_recover"]
+    if decided is None or recovered is None:
+        return ["decided and recovered before it hurt a user", requests]
+    return [
+        f"decided {decided:.1f} s and recovered {recovered:.1f} s after users were first hurt",
+        requests,
+    ]
+
+
+def _what_next(shown: Scenario) -> str:
+    others = "|".join(name for name in SCENARIOS if name != shown.name)
+    return f"more: {Path(sys.argv[0])} demo --scenario {others}"

@@ -24,7 +24,7 @@ from rollbackd.sandbox.telling import Telling
 CONFIGURATION = Path(__file__).with_name("demo.yml")
 RATE = 40
 LOOK_SECONDS = 0.25
-START_SECONDS = 20.0
+START_SECONDS = 45.0  # a laptop that is busy with something else is no reason to give up
 LONGEST_SECONDS = 75.0
 AHEAD_SECONDS = 6.0  # between the broken dependency and the good deploy
 
@@ -142,7 +142,7 @@ class _Show:
                 return
             await asyncio.sleep(LOOK_SECONDS)
         raise PermanentError(
-            "the daemon did not come up", hint="run it with --keep and see its log"
+            "the daemon did not see v1 well in time", hint="--keep leaves its log to be read"
         )
 
     async def _watch(self, stage: Stage) -> None:

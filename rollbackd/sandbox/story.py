@@ -62,8 +62,12 @@ class Teller:
         """One line that stays. `seconds` count from the bad deploy; negative before it."""
         mark, style = _MARKS[kind]
         when = "        " if seconds is None else f"{seconds:+7.1f}s"
-        line = Text.assemble((when, "dim"), " ", (mark, style), " ", (text, style))
-        self._console.print(line, soft_wrap=not self._console.is_terminal)
+        if not self._console.is_terminal:
+            self._console.print(f"{when} {mark} {text}", soft_wrap=True, markup=False)
+            return
+        line = Table.grid(padding=(0, 1, 0, 0))  # so that a long text folds under itself
+        line.add_row(Text(when, style="dim"), Text(mark, style=style), Text(text, style=style))
+        self._console.print(line)
 
     def show(self, target: Shape | None, failing: float) -> None:
         """What is seen right now. `failing` is the share of users' requests failing, 0..1."""

@@ -28,6 +28,7 @@ class Telling:
         self._hold = ""
         self._held_since: float | None = None
         self._decided = False
+        self._unsaid: list[tuple[float, str, str]] = []
 
     def users(self, traffic: Shape, machines: list[Shape], now: float) -> None:
         """What users see: the onset is the first failed request, or the first bad machine."""
@@ -45,22 +46,33 @@ class Telling:
         self._failed_before, self._sent = failed, sent
 
     def take_in(self, target: Shape, rollback: Shape | None, now: float) -> bool:
-        """Tell what is new; True when the scenario has come to its end."""
+        """Tell what is new, in its order in time; True when the scenario has come to its end."""
         self._teller.show(target, self._failing)
-        self._tell_triggers(target, now)
+        over = self._take_in(target, rollback, now)
+        for at, kind, text in sorted(self._unsaid, key=lambda line: line[0]):
+            self._teller.say(kind, text, at - self._began)
+        self._unsaid.clear()
+        return over
+
+    def _take_in(self, target: Shape, rollback: Shape | None, now: float) -> bool:
         if rollback is None:
+            self._tell_triggers(target, now)
             return self._tell_hold(target, now)
+        if self._decided:  # from here on the story is the rollback's
+            self._tell_triggers(target, now, only=self._outcome.trigger)
+        else:  # the verdict was there when it was decided, we only look now and then
+            self._tell_triggers(target, min(now, rollback["decided_at"]))
         self._tell_decision(rollback)
         self._tell_steps(rollback)
         return self._tell_end(rollback, now)
 
     def _say(self, kind: str, text: str, at: float) -> None:
-        self._teller.say(kind, text, at - self._began)
+        self._unsaid.append((at, kind, text))
 
-    def _tell_triggers(self, target: Shape, now: float) -> None:
+    def _tell_triggers(self, target: Shape, now: float, only: str | None = None) -> None:
         for trigger in target["triggers"]:
             name, state = trigger["name"], trigger["state"]
-            if state not in TOLD:
+            if state not in TOLD or (only is not None and name != only):
                 continue  # a window that fills says nothing yet
             if self._triggers.get(name, "ok") != state:
                 self._say("verdict", f"{name} {state}: {trigger['why']}", now)
@@ -118,9 +130,9 @@ class Telling:
             return True
         out.outcome = "recovered"
         if out.recovered_at is not None:
-            self._say("proof", "RECOVERED: every trigger clear from here on", out.recovered_at)
+            self._say("proof", "RECOVERED: from here on every trigger is clear", out.recovered_at)
         if rollback["proved_at"] is not None:
-            self._say("proof", "PROVED: it stayed clear for its time", rollback["proved_at"])
+            self._say("proof", "PROVED: it stayed clear long enough", rollback["proved_at"])
         return True
 
 

@@ -129,7 +129,7 @@ def jobs_in_order(
     """In order: a sibling to wake, broken ones, the rest that runs, then what does not run."""
     woken = {name for name in (_sibling(fleet, candidates, policy, c) for c in candidates) if name}
     ordered = sorted(candidates, key=lambda c: _rank(c.machine, woken))
-    return [_job(candidate, policy, decision, woken) for candidate in ordered]
+    return [_job(fleet, candidate, policy, decision, woken) for candidate in ordered]
 
 
 def _sibling(
@@ -160,7 +160,13 @@ def _rank(machine: JsonObject, woken: set[str]) -> tuple[bool, bool, bool, str]:
     return (name not in woken, not meant_to_run(machine), critical_checks(machine) == 0, name)
 
 
-def _job(candidate: Candidate, policy: PlanPolicy, decision: RollBack, woken: set[str]) -> Job:
+def _job(
+    fleet: Sequence[JsonObject],
+    candidate: Candidate,
+    policy: PlanPolicy,
+    decision: RollBack,
+    woken: set[str],
+) -> Job:
     machine, name = candidate.machine, text_at(candidate.machine, "id")
     return Job(
         machine=name,
@@ -171,7 +177,16 @@ def _job(candidate: Candidate, policy: PlanPolicy, decision: RollBack, woken: se
         wake=name in woken,
         resting=not meant_to_run(machine),
         wait=policy.strategy is Strategy.ROLLING,
+        away_at_once=_away_at_once(fleet, group_of(machine)),
     )
+
+
+def _away_at_once(fleet: Sequence[JsonObject], group: str) -> int:
+    """One that serves is left in every group; a group without services has no traffic to lose."""
+    own = [machine for machine in fleet if group_of(machine) == group]
+    if not any(list_at(config_of(machine), "services") for machine in own):
+        return len(own)
+    return max(1, sum(1 for machine in own if serving(machine)) - 1)
 
 
 async def _keep(

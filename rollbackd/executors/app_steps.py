@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -118,14 +119,19 @@ def _execute(made: _Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> Iterat
 
 
 def waves(jobs: Sequence[Job], policy: PlanPolicy) -> Iterator[int]:
-    """A woken sibling alone, then the first running machine alone, then the rest together."""
+    """A woken sibling alone, then the first running machine alone, then the rest together, as far
+    as each process group keeps one that serves.
+    """
     wave, proved = 0, policy.strategy is Strategy.IMMEDIATE
+    rolling, away = not proved, Counter[str]()
     for job in jobs:
+        if rolling and not job.resting and away[job.group] >= job.away_at_once:
+            wave, away = wave + 1, Counter()
+        away[job.group] += not job.resting
         yield wave
         if proved or (job.resting and not job.wake):
             continue
-        wave += 1
-        proved = not job.wake
+        wave, away, proved = wave + 1, Counter(), not job.wake
 
 
 def _test(made: _Numbered, target: TargetPolicy) -> Iterator[Step]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rollbackd.core.model import JsonObject
 from rollbackd.core.runbook import Plan, Step
-from rollbackd.fly.json_shape import text_at
+from rollbackd.fly.json_shape import text_at, whole_at
 from rollbackd.fly.machine_view import MARK
 
 
@@ -45,6 +45,7 @@ class Job:
     wake: bool  # a stopped one that must serve before the only serving one is touched
     resting: bool  # it did not run when the plan was made, and need not afterwards
     wait: bool  # strategy immediate does not
+    away_at_once: int  # how many of its group may be out of traffic at the same time
 
     def params(self) -> JsonObject:
         return {
@@ -56,6 +57,7 @@ class Job:
             "wake": self.wake,
             "resting": self.resting,
             "wait": self.wait,
+            "away_at_once": self.away_at_once,
         }
 
 
@@ -70,6 +72,7 @@ def job_of(step: Step) -> Job:
         wake=params.get("wake") is True,
         resting=params.get("resting") is True,
         wait=params.get("wait") is not False,
+        away_at_once=whole_at(params, "away_at_once") or 1,
     )
 
 

@@ -113,6 +113,30 @@ def test_never_all_that_serve_are_away_at_once(
     assert parallel(policy, fleet, jobs(fleet)) == expected
 
 
+def of_group(name: str, group: str, *, services: bool = True) -> JsonObject:
+    offered: list[JsonObject] = [{"internal_port": 8080}] if services else []
+    return machine(name, config={"services": offered, "metadata": {"fly_process_group": group}})
+
+
+def test_no_process_group_loses_all_its_machines_at_once() -> None:
+    fleet = [of_group(*pair) for pair in (("a", "web"), ("b", "api"), ("c", "api"), ("d", "web"))]
+    policy = replace(ROLLING, max_unavailable=3)
+
+    made = jobs(fleet, policy)
+
+    assert parallel(policy, fleet, made) == 3
+    together: dict[int, list[str]] = {}
+    for job, wave in zip(made, waves(made, policy), strict=True):
+        together.setdefault(wave, []).append(job.group)
+    assert all(len(set(groups)) == len(groups) for groups in together.values())
+
+
+def test_machines_without_services_need_not_wait_for_each_other() -> None:
+    fleet = [of_group(name, "worker", services=False) for name in "abcd"]
+
+    assert list(waves(jobs(fleet), ROLLING)) == [0, 1, 1, 1]
+
+
 def test_immediate_takes_all_at_once() -> None:
     fleet = [machine(str(number)) for number in range(5)]
 

@@ -67,7 +67,7 @@ class Counters:
                 typed.add(family)
                 lines.append(f"# TYPE {family} {kind}")
             shown = ",".join(f'{key}="{text}"' for key, text in labels)
-            lines.append(f"{name}{{{shown}}} {value:g}")
+            lines.append(f"{name}{{{shown}}} {value:.15g}")
         return "\n".join([*lines, ""])
 
 

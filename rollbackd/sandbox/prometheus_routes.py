@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,8 @@ from rollbackd.sandbox.scrape import gauge
 from rollbackd.sandbox.tokens import Backend, authenticate
 
 POINTS_MOST = 11_000
+# Seconds, or whole numbers with units: 2.5s is what a real Prometheus refuses.
+_DURATION = re.compile(r"\d+(\.\d*)?|(\d+(ms|[smhdwy]))+")
 
 
 async def query(request: Request) -> Response:
@@ -33,6 +36,7 @@ async def _answered(request: Request, evaluate: Any) -> Response:
     try:
         _may_read(platform, request)
         words = await _words(request)
+        _refuse_odd_timeout(words.get("timeout", "0"))
         data = evaluate(platform, words)
     except FlyError as refusal:
         return PlainTextResponse(refusal.text, status_code=refusal.status)
@@ -48,6 +52,11 @@ def _may_read(platform: Platform, request: Request) -> None:
     wrong_org = request.path_params["org"] != platform.world.org
     if wrong_org or token.kind is TokenKind.DEPLOY:
         raise FlyError(403, "token does not cover this organization")
+
+
+def _refuse_odd_timeout(text: str) -> None:
+    if not _DURATION.fullmatch(text):
+        raise QueryError(f'invalid parameter "timeout": cannot parse "{text}" to a valid duration')
 
 
 async def _words(request: Request) -> dict[str, str]:

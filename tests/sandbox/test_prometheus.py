@@ -182,6 +182,15 @@ async def test_errors_are_json_with_422(box: Sandbox) -> None:
     assert answer.json()["errorType"] == "bad_data"
 
 
+@pytest.mark.parametrize(("text", "status"), [("2.5", 200), ("2s500ms", 200), ("2.5s", 422)])
+async def test_a_timeout_is_read_as_strictly_as_by_a_real_prometheus(
+    box: Sandbox, text: str, status: int
+) -> None:
+    answer = await query(box, "vector(1)", timeout=text)
+
+    assert answer.status_code == status
+
+
 async def test_nan_is_written_as_text(box: Sandbox) -> None:
     answer = await query(box, "vector(0 / 0)")
 
@@ -225,3 +234,10 @@ async def test_a_real_prometheus_could_scrape_it(box: Sandbox) -> None:
     families = {family.name: family for family in text_string_to_metric_families(text)}
     assert families["fly_edge_http_response_time_seconds"].type == "histogram"
     assert families["fly_instance_up"].samples[0].value == 1
+
+
+def test_a_large_counter_is_exposed_to_its_last_digit() -> None:
+    found = Counters()
+    found.add("answers", labels_of(app="a"), 1_234_567.0)
+
+    assert 'answers{app="a"} 1234567\n' in found.render()

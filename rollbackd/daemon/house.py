@@ -12,6 +12,7 @@ import structlog
 
 from rollbackd.config.load import Loaded, content_hash
 from rollbackd.config.settings import Settings
+from rollbackd.core.errors import PermanentError
 from rollbackd.core.facts import Fact, Tick
 from rollbackd.core.model import TargetName
 from rollbackd.core.policy import Policy
@@ -167,6 +168,7 @@ class House:
         # The new parts are made first: whatever fails leaves the old ones at work.
         parts = self._maker.make(loaded)
         tokens.refuse_own_app(parts.platforms, self._own_app)
+        await self._engine.recall(loaded.policy)
         old, self._parts = self._parts, parts
         for name, platform in parts.platforms.items():
             if old.platforms.get(name) is not platform:
@@ -174,6 +176,7 @@ class House:
         self._ask_tokens.set()
         self._watcher.platforms = parts.platforms
         self._engine.adopt(self._capped(loaded.policy))
+        await self._engine.resume()  # what a target that came back had left
         self._metrics.adopt(self._engine.policy)
         self._poller.adopt(parts.watched)
         await old.close()
@@ -202,6 +205,11 @@ class House:
         return tokens.capped(policy, self._parts.platforms.keys(), self._reports)
 
     def _executor_for(self, target: TargetName) -> Executor:
+        if target not in self._parts.executors:
+            raise PermanentError(
+                f"{target} is not in the configuration",
+                hint="put it back under its old name: its rollback goes on then",
+            )
         return self._parts.executors[target]
 
     def _app_of(self, target: TargetName) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,17 +37,19 @@ from rollbackd.core.model import (
     TargetName,
     TriggerState,
 )
-from rollbackd.core.policy import Mode, Policy
+from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Clock, Store
 from rollbackd.core.proof import Proof, Proved
-from rollbackd.core.runbook import Journal, RollbackState
+from rollbackd.core.runbook import Journal
 from rollbackd.core.snapshot import Snapshot
 from rollbackd.core.state import TargetState
+from rollbackd.engine.keeping import Keeping
 from rollbackd.engine.local_time import local_minutes
 from rollbackd.engine.orders import Orders
 from rollbackd.engine.proving import Proving
 from rollbackd.engine.recorder import Recorder
 from rollbackd.engine.runner import Runner
+from rollbackd.engine.undertakings import Undertakings
 from rollbackd.telemetry import events
 from rollbackd.telemetry.metrics import Metrics
 
@@ -74,41 +76,37 @@ class Engine:
     turned_at: float | None = None  # monotonic seconds of the newest tick
     control_ok: bool = True
     _proving: Proving = field(default_factory=Proving)
-    _rollbacks: asyncio.TaskGroup | None = None
-    _open: set[TargetName] = field(default_factory=set)
-    _ledgers: dict[TargetName, JsonObject] = field(default_factory=dict)  # as kept
+    _recalled: tuple[dict[TargetName, JsonObject], list[TargetFact]] = ({}, [])
+    _keeping: Keeping = field(init=False)
+    _rollbacks: Undertakings = field(init=False)
     _orders: Orders = field(init=False)
 
     def __post_init__(self) -> None:
         self._orders = Orders(self.metrics)
+        self._keeping = Keeping(self.store, self.metrics)
+        self._rollbacks = Undertakings(runner=self.runner, refused=self._note_refusal)
 
     async def remember(self) -> None:
         """Rebuild the states from what the store kept."""
-        now = self.clock.now()
-        for name, policy in self.policy.targets.items():
-            self.states[name] = TargetState(policy, now)
-            kept = await self.store.get_blob(_ledger_key(name))
-            if isinstance(kept, dict):
-                self.states[name].ledger.restore(kept)
-                self._ledgers[name] = kept
-        for fact in await self.store.facts(0.0):
-            if fact.target in self.states:
-                self._apply(fact)
+        await self.recall(self.policy)
+        self.adopt(self.policy)
+
+    async def recall(self, policy: Policy) -> None:
+        """Read what is kept of the targets that `adopt` of this policy will add."""
+        self._recalled = await self._keeping.recall(policy.targets.keys() - self.states.keys())
 
     async def run(self) -> None:
         """Finish what a crash cut short, then turn until cancelled."""
         async with asyncio.TaskGroup() as rollbacks:
-            self._rollbacks = rollbacks
-            for journal in await self.store.unfinished():
-                await self._resume(journal)
+            self._rollbacks.gather(rollbacks)
+            await self.resume()
             while True:
                 await self.turn(await self.inbox.get())
 
-    async def _resume(self, journal: Journal) -> None:
-        if journal.state is RollbackState.HOLDING or self.policy.mode_ceiling is not Mode.OBSERVE:
-            self._carry_out(journal)
-            return
-        await self.runner.hold(journal.plan.rollback, reason="ROLLBACKD_MODE is observe")
+    async def resume(self) -> None:
+        """Go on with every rollback that is unfinished and that nobody here is at."""
+        for journal in await self.store.unfinished():
+            self._rollbacks.resume(journal, self.policy.mode_ceiling)
 
     async def turn(self, fact: Fact) -> None:
         """Take one fact in; on a tick, decide for every target."""
@@ -119,7 +117,8 @@ class Engine:
 
     async def take(self, fact: TargetFact) -> None:
         """A person's fact: on disk and applied when this returns."""
-        await self._take_in(fact)
+        await self._keeping.keep_order(fact)
+        self._let_in(fact)
 
     def publish(self, fact: Fact) -> None:
         self.inbox.put_nowait(fact)
@@ -129,15 +128,27 @@ class Engine:
         keeps its own plan anyway.
         """
         now = self.clock.now()
+        self.policy, before = policy, self.states
+        self.states = {
+            name: before.get(name) or TargetState(target, now)
+            for name, target in policy.targets.items()
+        }
         for name, target in policy.targets.items():
-            if name in self.states:
+            if name in before:
                 self.states[name].carry(target, now)
-            else:
-                self.states[name] = TargetState(target, now)
-        for gone in self.states.keys() - policy.targets.keys():
-            del self.states[gone]
+        for gone in before.keys() - self.states.keys():
             self.decisions.pop(gone, None)
-        self.policy = policy
+            self._proving.give_up(gone)
+        self._restore(self.states.keys() - before.keys())
+
+    def _restore(self, fresh: Collection[TargetName]) -> None:
+        (ledgers, facts), self._recalled = self._recalled, ({}, [])
+        for name, kept in ledgers.items():
+            if name in fresh:
+                self.states[name].ledger.restore(kept)
+        for fact in facts:
+            if fact.target in fresh:
+                self._apply(fact)
 
     async def prove(self, target: TargetName, rollback: RollbackId) -> Proved:
         """Wait until the windows say whether the rollback helped."""
@@ -149,15 +160,7 @@ class Engine:
 
     async def order(self, decision: RollBack) -> Journal:
         """A rollback a person asked for: same journal, same runner."""
-        self._open.add(decision.target)
-        try:
-            await self.store.record(decision)
-            journal = await self.runner.begin(decision)
-        except BaseException:
-            self._open.discard(decision.target)
-            raise
-        self._carry_out(journal)
-        return journal
+        return await self._rollbacks.order(decision, self.store.record(decision))
 
     def snapshot(self) -> Snapshot:
         now = self.clock.now()
@@ -170,18 +173,23 @@ class Engine:
         state = self.states[fact.target]
         news = isinstance(fact, ReleasesSeen) and fact.releases != state.releases
         if news or isinstance(fact, DURABLE):
-            await self.store.keep(fact)
-        self._orders.count(fact)
-        self._apply(fact)
+            await self._keeping.keep(fact)
+        self._let_in(fact)
+
+    def _let_in(self, fact: TargetFact) -> None:
+        if fact.target in self.states:  # else a reload took it away meanwhile
+            self._orders.count(fact)
+            self._apply(fact)
 
     def _apply(self, fact: TargetFact) -> None:
         self._orders.remember(fact)
         match fact:
             case RollbackSwitched(target=target, rollback=rollback, at=at):
                 self._begin_proof(target, rollback, at)
-            case RollbackEnded(target=target):
-                self._proving.end(target)
-                self._open.discard(target)
+            case RollbackEnded(target=target, rollback=rollback):
+                running = self.states[target].rollbacks.running
+                if running is None or running.rollback == rollback:
+                    self._proving.end(target)
             case ControlSeen(ok=ok):
                 self.control_ok = ok
             case _:
@@ -192,8 +200,11 @@ class Engine:
         self.turned_at = self.clock.monotonic()
         failing = mass_failing(self.policy.mass, self._onsets(), len(self.states), now)
         minutes = local_minutes(self._zones(), now)
-        for name in list(self.states):
-            self.states[name].local_minutes = minutes
+        await self._keeping.catch_up()
+        for name, state in list(self.states.items()):
+            if self.states.get(name) is not state:
+                continue  # a reload took it away while another one was judged
+            state.local_minutes = minutes
             began = self.clock.monotonic()
             await self._judge(name, now, mass=failing)
             self.metrics.evaluated(name, self.clock.monotonic() - began)
@@ -202,7 +213,7 @@ class Engine:
     async def _judge(self, name: TargetName, now: float, *, mass: bool) -> None:
         decision = decide(self.policy, self.states[name], now, mass_failing=mass)
         self._note_transitions(self.decisions.get(name), decision)
-        if isinstance(decision, RollBack) and name in self._open:
+        if isinstance(decision, RollBack) and name in self._rollbacks:
             return  # begun a moment ago; its RollbackStarted is still in the inbox
         before = self.decisions.get(name)
         self.decisions[name] = decision
@@ -214,7 +225,8 @@ class Engine:
         self.metrics.decided(decision)
 
     async def _begin(self, decision: RollBack) -> None:
-        await self.store.record(decision)  # on disk before anything is touched
+        if not await self._keeping.record(decision):
+            return  # on disk before anything is touched
         log.warning(
             events.ROLLBACK_DECIDED,
             target=decision.target,
@@ -224,29 +236,16 @@ class Engine:
             good=decision.good.version,
             why=decision.why,
         )
-        self._open.add(decision.target)
         self._orders.note(decision)
-        assert self._rollbacks is not None, "run() opened it"
-        self._rollbacks.create_task(self._begin_and_carry_out(decision), name=decision.id)
+        self._rollbacks.begin(decision)
 
-    async def _begin_and_carry_out(self, decision: RollBack) -> None:
-        try:
-            journal = await self.runner.begin(decision)
-        except RollbackdError as error:
-            # The runner published the end of it; here it only must not end the loop.
-            log.warning(
-                "rollback.not_begun", rollback=decision.id, error=error.message, hint=error.hint
-            )
-            if isinstance(error, ImageMissing):
-                self.states[decision.target].missing_images.add(decision.good.image)
-            self._open.discard(decision.target)
-            return
-        await self.runner.carry_out(journal)
-
-    def _carry_out(self, journal: Journal) -> None:
-        assert self._rollbacks is not None, "run() opened it"
-        self._open.add(journal.plan.target)
-        self._rollbacks.create_task(self.runner.carry_out(journal), name=journal.plan.rollback)
+    def _note_refusal(self, decision: RollBack, error: RollbackdError) -> None:
+        log.warning(
+            "rollback.not_begun", rollback=decision.id, error=error.message, hint=error.hint
+        )
+        state = self.states.get(decision.target)
+        if isinstance(error, ImageMissing) and state is not None:
+            state.missing_images.add(decision.good.image)
 
     def _begin_proof(self, target: TargetName, rollback: RollbackId, switched_at: float) -> None:
         proof = Proof(
@@ -257,11 +256,8 @@ class Engine:
         self._proving.begin(target, proof)
 
     async def _keep_ledger(self, name: TargetName) -> None:
-        """Which releases are good outlives us: without it a restart would cap all to approve."""
-        ledger = self.states[name].ledger.as_json()
-        if self._ledgers.get(name) != ledger:
-            self._ledgers[name] = ledger
-            await self.store.put_blob(_ledger_key(name), ledger)
+        if name in self.states:
+            await self._keeping.keep_ledger(name, self.states[name].ledger.as_json())
 
     def _zones(self) -> set[str]:
         targets = self.policy.targets.values()
@@ -281,10 +277,6 @@ class Engine:
         for verdict in after.verdicts:
             if known.get(verdict.trigger) is not verdict.state:
                 self.metrics.transition(after.target, verdict.trigger, verdict.state)
-
-
-def _ledger_key(name: TargetName) -> str:
-    return f"ledger/{name}"
 
 
 def _says_something_new(before: Decision | None, after: Hold) -> bool:

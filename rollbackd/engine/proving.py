@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rollbackd.core.model import TargetName, Verdict
+from rollbackd.core.model import RollbackOutcome, TargetName, Verdict
 from rollbackd.core.proof import Proof, Proved
 
 
@@ -39,6 +39,12 @@ class Proving:
 
     async def wait(self, target: TargetName) -> Proved:
         return await asyncio.shield(self._pending[target].proved)
+
+    def give_up(self, target: TargetName) -> None:
+        """Nobody looks at the target any more: it will not be proved."""
+        pending = self._pending.pop(target, None)
+        if pending is not None and not pending.proved.done():
+            pending.proved.set_result(Proved(outcome=RollbackOutcome.RECOVERED_UNPROVEN))
 
     def end(self, target: TargetName) -> None:
         """The rollback is over, one way or the other."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from typing import Final
 
 import structlog
 
+from rollbackd.core.errors import TemporaryError
 from rollbackd.core.model import Hold
 from rollbackd.core.ports import Store
 from rollbackd.telemetry import events
 
 log = structlog.get_logger()
+
+MOST_LATE: Final = 1000
 
 
 class Recorder:
@@ -19,6 +24,7 @@ class Recorder:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._queue: asyncio.Queue[Hold] = asyncio.Queue()
+        self._late: deque[Hold] = deque(maxlen=MOST_LATE)  # the disk did not take them yet
 
     def put(self, hold: Hold) -> None:
         self._queue.put_nowait(hold)
@@ -26,14 +32,16 @@ class Recorder:
     async def run(self) -> None:
         """Write until cancelled."""
         while True:
-            await self._write(await self._queue.get())
+            self._tell(await self._queue.get())
+            await self._write()
 
     async def flush(self) -> None:
         """Write what is still queued; for the way out."""
         while not self._queue.empty():
-            await self._write(self._queue.get_nowait())
+            self._tell(self._queue.get_nowait())
+        await self._write()
 
-    async def _write(self, hold: Hold) -> None:
+    def _tell(self, hold: Hold) -> None:
         log.info(
             events.DECISION_CHANGED,
             target=hold.target,
@@ -42,4 +50,14 @@ class Recorder:
             trigger=hold.trigger,
             why=hold.why,
         )
-        await self._store.record(hold)
+        self._late.append(hold)
+
+    async def _write(self) -> None:
+        """In order; where the disk takes nothing they wait for the next one. The log has them."""
+        while self._late:
+            try:
+                await self._store.record(self._late[0])
+            except TemporaryError as error:
+                log.error(events.STORE_FAILED, op="hold", error=error.message, hint=error.hint)
+                return
+            self._late.popleft()

@@ -1,0 +1,96 @@
+"""What the loop keeps on disk. A disk that is full or away delays it and never ends the watch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
+from typing import Final
+
+import structlog
+
+from rollbackd.core.errors import TemporaryError
+from rollbackd.core.facts import Paused, TargetFact
+from rollbackd.core.model import Decision, JsonObject, TargetName
+from rollbackd.core.ports import Store
+from rollbackd.telemetry import events
+from rollbackd.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+MOST_LATE: Final = 1000
+
+
+class Keeping:
+    """Facts in their order, ledgers, decisions. What could not be kept is tried at every tick."""
+
+    def __init__(self, store: Store, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._late: deque[TargetFact] = deque(maxlen=MOST_LATE)
+        self._ledgers: dict[TargetName, JsonObject] = {}  # as kept
+        self._one_at_a_time = asyncio.Lock()
+        self._failing = False
+
+    async def recall(
+        self, names: Collection[TargetName]
+    ) -> tuple[dict[TargetName, JsonObject], list[TargetFact]]:
+        """The ledgers and the facts kept of these targets."""
+        for name in names:
+            kept = await self._store.get_blob(_ledger_key(name))
+            self._ledgers.pop(name, None)
+            if isinstance(kept, dict):
+                self._ledgers[name] = kept
+        ledgers = {name: self._ledgers[name] for name in names if name in self._ledgers}
+        facts = await self._store.facts(0.0) if names else ()
+        return ledgers, [fact for fact in facts if fact.target in names]
+
+    async def keep(self, fact: TargetFact) -> None:
+        """On disk when this returns, or as soon as the disk takes it."""
+        self._late.append(fact)
+        await self.catch_up()
+
+    async def keep_order(self, fact: TargetFact) -> None:
+        """A person's: raises where it is not on disk. A pause counts even so: it only tightens."""
+        if isinstance(fact, Paused):
+            await self.keep(fact)
+            return
+        await self.catch_up()
+        if self._late:
+            raise TemporaryError("the disk takes nothing", hint="free space, then try again")
+        await self._store.keep(fact)
+
+    async def keep_ledger(self, name: TargetName, ledger: JsonObject) -> None:
+        """Which releases are good outlives us: without it a restart would cap all to approve."""
+        if self._ledgers.get(name) == ledger:
+            return
+        if await self._tried("ledger", lambda: self._store.put_blob(_ledger_key(name), ledger)):
+            self._ledgers[name] = ledger
+
+    async def record(self, decision: Decision) -> bool:
+        """Whether it is on disk. Without that nothing may be done; the next tick tries again."""
+        return await self._tried("decision", lambda: self._store.record(decision))
+
+    async def catch_up(self) -> None:
+        async with self._one_at_a_time:
+            while self._late:
+                fact = self._late[0]
+                if not await self._tried("fact", lambda: self._store.keep(fact)):  # noqa: B023 -- awaited at once
+                    return
+                self._late.popleft()
+
+    async def _tried(self, op: str, write: Callable[[], Awaitable[None]]) -> bool:
+        try:
+            await write()
+        except TemporaryError as error:
+            self._metrics.store_error(op)
+            if not self._failing:
+                log.error(events.STORE_FAILED, op=op, error=error.message, hint=error.hint)
+            self._failing = True
+            return False
+        self._failing = False
+        return True
+
+
+def _ledger_key(name: TargetName) -> str:
+    return f"ledger/{name}"

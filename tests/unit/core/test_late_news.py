@@ -1,6 +1,6 @@
 """A release that was on its way before we saw it must not cost its predecessor its good name."""
 
-from rollbackd.core.known_good import Standing
+from rollbackd.core.known_good import Ledger, Standing
 from rollbackd.core.model import HoldReason
 from tests.unit.core.world import World, down, machine, release, target, trigger
 
@@ -44,3 +44,31 @@ def test_the_release_before_is_never_gone_back_from_by_mistake() -> None:
     world.fail(115, 125, 135, 145)
 
     assert world.reason(146) is HoldReason.AWAITING_APPROVAL
+
+
+def test_what_began_the_moment_the_successor_came_is_the_successors() -> None:
+    ledger = Ledger()
+    ledger.accuse(release(41), 100)
+
+    ledger.acquit(release(41), 100)
+
+    assert ledger.standing(release(41)) is Standing.UNKNOWN
+
+
+def test_a_release_that_is_bad_for_another_reason_is_not_acquitted() -> None:
+    ledger = Ledger()
+    ledger.bad.add(release(41))
+
+    ledger.acquit(release(41), 100)
+
+    assert ledger.standing(release(41)) is Standing.BAD
+
+
+def test_the_first_onset_counts_and_not_the_newest() -> None:
+    ledger = Ledger()
+    ledger.accuse(release(41), 90)
+    ledger.accuse(release(41), 110)
+
+    ledger.acquit(release(41), 100)
+
+    assert ledger.standing(release(41)) is Standing.BAD

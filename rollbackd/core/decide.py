@@ -103,6 +103,7 @@ def manual(
         plan=plan,
         why=reason,
         requested_by=by,
+        later_version=state.deploys.without_effect(now, target.safety),
         evidence={"goal_standing": state.ledger.standing(good).value},
         verdicts=tuple(judge(trigger, state, now) for trigger in target.triggers),
     )
@@ -157,6 +158,7 @@ def _roll_back(case: Case, verdicts: tuple[Verdict, ...]) -> RollBack:
         why=case.verdict.why,
         requested_by=case.reach.approved_by or "rollbackd",
         onset_at=onset_of(case.verdict),
+        later_version=case.state.deploys.without_effect(case.now, case.target.safety),
         evidence=_evidence(case),
         verdicts=verdicts,
     )
@@ -213,7 +215,8 @@ def _quiet(
     if settling and state.suppressed and standing is not TriggerState.OK:
         left = seconds(state.deploys.settle_until(target.safety) - now)
         reason = HoldReason.SETTLING
-        why = f"{state.suppressed} failed looks not counted, the release may settle {left} more"
+        looks = "1 failed look" if state.suppressed == 1 else f"{state.suppressed} failed looks"
+        why = f"{looks} not counted, the release may settle {left} more"
     quiet = standing is TriggerState.OK or first is None
     return Hold(
         target=target.name,

@@ -145,6 +145,13 @@ class Deploys:
             return False
         return not (release.status in UNDERWAY and self.underway(now, safety))
 
+    def without_effect(self, now: float, safety: Safety) -> int | None:
+        """The newest version, where its deploy is over and it became current nowhere."""
+        newest, current = self.newest, self.current
+        if newest is None or current is None or newest.version <= current.version:
+            return None
+        return None if self.underway(now, safety) else newest.version
+
     def on(self, release: Release) -> int:
         """How many machines run it."""
         return sum(self._runs(m, release) for m in self.machines or ())

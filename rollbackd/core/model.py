@@ -169,7 +169,11 @@ class Hold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollBack:
-    """Put `good` back in place of `bad`. Awaited on disk before anything is touched."""
+    """Put `good` back in place of `bad`. Awaited on disk before anything is touched.
+
+    `later_version`: a release newer than `bad` that was known and runs nowhere, its deploy over.
+    Any other newer one means that somebody deployed meanwhile.
+    """
 
     target: TargetName
     at: float
@@ -180,6 +184,7 @@ class RollBack:
     why: str = ""
     requested_by: str = "rollbackd"
     onset_at: float | None = None
+    later_version: int | None = None
     evidence: Mapping[str, Json] = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
 

@@ -33,9 +33,10 @@ async def resolve_goal(platform: FlyPlatform, decision: RollBack) -> Goal:
     notes: list[str] = []
     records = await _history(platform, notes)
     newest = max((whole_at(record, "version") or 0 for record in records), default=0)
-    if newest > decision.bad.version:
+    known = known_newest(decision)
+    if newest > known:
         raise Superseded(
-            f"release v{newest} appeared after v{decision.bad.version}",
+            f"release v{newest} appeared after v{known}",
             hint="somebody is deploying: this rollback stands back",
         )
     good = _definition(records, decision.good.version)
@@ -49,6 +50,11 @@ async def resolve_goal(platform: FlyPlatform, decision: RollBack) -> Goal:
         groups=groups,
         notes=tuple(notes),
     )
+
+
+def known_newest(decision: RollBack) -> int:
+    """The newest release that existed when it was decided; one above means somebody deployed."""
+    return max(decision.bad.version, decision.later_version or 0)
 
 
 async def machine_config(

@@ -16,7 +16,7 @@ from rollbackd.core.model import JsonObject, RollBack
 from rollbackd.core.policy import PlanPolicy, Strategy, TargetPolicy, Traffic
 from rollbackd.core.ports import Store
 from rollbackd.core.runbook import Plan
-from rollbackd.executors.app_goal import Goal, machine_config, resolve_goal
+from rollbackd.executors.app_goal import Goal, known_newest, machine_config, resolve_goal
 from rollbackd.executors.app_machine import runs
 from rollbackd.executors.app_steps import steps_of
 from rollbackd.executors.app_traffic import serving
@@ -218,6 +218,7 @@ def _settings(
         "image": goal.image,
         "definition_key": _definition_key(decision),
         "good": {"id": decision.good.id, "version": decision.good.version},
+        "newest_version": known_newest(decision),
         "strategy": policy.strategy.value,
         "traffic": policy.traffic.value,
         "step_deadline_seconds": policy.step_deadline_seconds,

@@ -37,19 +37,19 @@ class ReleaseRecord:
         self._store = store
 
     async def still_newest(self, plan: Plan) -> None:
-        """Raise Superseded when the newest release is neither the bad one nor ours."""
+        """Raise Superseded when the newest release is none the plan knew of, and not ours."""
         try:
             newest = await self._platform.current_version()
         except (NotFound, Rejected, Unauthorized):
             return  # the releases API is gone: each machine's own version still guards it
-        if newest is None or newest <= plan.from_version:
+        if newest is None or newest <= _known_newest(plan):
             return
         kept = object_at(await self._store.get_blob(_key(plan)))
         ours = kept or await self._found(plan)
         if whole_at(ours, "version") == newest:
             return
         raise Superseded(
-            f"release v{newest} of {self._platform.app} appeared after v{plan.from_version}",
+            f"release v{newest} of {self._platform.app} appeared after v{_known_newest(plan)}",
             hint="somebody is deploying: this rollback stands back",
         )
 
@@ -136,7 +136,7 @@ class ReleaseRecord:
             return kept | await self._live(text_at(kept, "id"))
         image = text_at(plan.settings, "image")
         for record in await self._platform.records():
-            later = (whole_at(record, "version") or 0) > plan.from_version
+            later = (whole_at(record, "version") or 0) > _known_newest(plan)
             ref = text_at(record, "image_ref") or text_at(record, "imageRef")
             if later and ref == image:
                 await self._store.put_blob(_key(plan), _result(record))
@@ -149,6 +149,10 @@ class ReleaseRecord:
         except RollbackdError:
             return {}
         return next((record for record in records if text_at(record, "id") == release), {})
+
+
+def _known_newest(plan: Plan) -> int:
+    return whole_at(plan.settings, "newest_version") or plan.from_version
 
 
 def _result(record: JsonObject) -> JsonObject:

@@ -1,6 +1,7 @@
 """When somebody else is at it, or somebody said stop, or nothing can be done: who is left alone."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -239,3 +240,24 @@ async def test_a_token_for_another_app_does_not_cover_this_one(sandbox: Sandbox)
 
     assert not report.covers_app
     assert app_lease.TTL_SECONDS == 30
+
+
+async def test_a_failed_deploy_known_before_does_not_keep_users_hurt(
+    sandbox: Sandbox, rig: Rig
+) -> None:
+    await rig.releases()
+    await sandbox.deploy(image="errors-50")
+    record = await rig.client.create_release(
+        {"app_name": sandbox.name, "image": "shop:never", "definition": {}, "strategy": "ROLLING"}
+    )
+    await rig.client.patch_release(str(record["id"]), "failed", None)
+    decision = await rig.decide(bad=2, good=1)
+
+    with pytest.raises(Superseded):
+        await rig.executor.plan(decision)
+    plan = await rig.executor.plan(dataclasses.replace(decision, later_version=3))
+    await rig.walk(plan)
+
+    newest, *_ = await rig.releases()
+    assert (newest.version, newest.status.value) == (4, "complete")
+    assert len(effects(sandbox, "machine.update")) == 3

@@ -101,3 +101,26 @@ def test_not_without_a_release_to_go_back_to() -> None:
 
     assert held(world).why == "no earlier release than v1 is fit to go back to"
     assert held(world).bad == release(1)
+
+
+def test_a_failed_deploy_that_reached_no_machine_is_no_reason_to_stand_back() -> None:
+    world = breached_world()
+    world.releases(148, release(43, status=ReleaseStatus.FAILED), release(42), release(41))
+
+    asked = ask(world)
+    decided = world.decide(149)
+
+    assert isinstance(asked, RollBack)
+    assert isinstance(decided, RollBack)
+    assert (asked.bad, asked.later_version) == (release(42), 43)
+    assert (decided.bad, decided.later_version) == (release(42), 43)
+
+
+def test_a_deploy_under_way_is_never_passed_over() -> None:
+    world = breached_world()
+    world.releases(148, release(43, status=ReleaseStatus.RUNNING), release(42), release(41))
+
+    asked = ask(world)
+
+    assert isinstance(asked, RollBack)
+    assert asked.later_version is None

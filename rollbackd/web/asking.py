@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Set as AbstractSet
@@ -15,6 +16,7 @@ from rollbackd.core.model import Json, JsonObject
 
 LONGEST_BODY = 64 * 1024
 LONGEST_TEXT = 1000
+BODY_SECONDS = 10.0
 
 
 def refuse(detail: str, status: int = 400) -> NoReturn:
@@ -101,8 +103,12 @@ class Body:
 async def _read(request: Request) -> bytes:
     """The body, up to a bound that holds whatever Content-Length claims."""
     read = bytearray()
-    async for chunk in request.stream():
-        read += chunk
-        if len(read) > LONGEST_BODY:
-            refuse(f"the body is over {LONGEST_BODY} bytes", 413)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                read += chunk
+                if len(read) > LONGEST_BODY:
+                    refuse(f"the body is over {LONGEST_BODY} bytes", 413)
+    except TimeoutError:
+        refuse(f"the body did not come within {BODY_SECONDS:g} s", 408)
     return bytes(read)

@@ -16,7 +16,7 @@ from rollbackd.telemetry.redact import Scrubber
 _SCRUBBER = Scrubber()
 _TITLES = {
     400: "Bad request", 401: "Who are you?", 403: "Not allowed", 404: "Not found",
-    405: "Method not allowed", 409: "Refused", 413: "Too large", 415: "Not JSON",
+    405: "Method not allowed", 408: "Too slow", 409: "Refused", 413: "Too large", 415: "Not JSON",
     421: "Wrong host", 422: "Configuration refused", 429: "Too many requests",
     500: "Internal error", 502: "The platform refused rollbackd's token", 503: "Not now",
 }  # fmt: skip

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from rollbackd.core.errors import ConfigError
+from rollbackd.web.patience import Patient
 
 _LAST_PORT = 65_535
 _LONGEST_PATH = 100  # sun_path holds 108 bytes, less on other systems
@@ -29,7 +30,7 @@ class Listener:
             app,
             lifespan="off",
             ws="none",
-            http="h11",
+            http=Patient,
             log_config=None,
             access_log=False,
             server_header=False,

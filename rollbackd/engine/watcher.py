@@ -12,6 +12,7 @@ from rollbackd.core.errors import RollbackdError
 from rollbackd.core.facts import MachinesSeen, ReleasesSeen, TargetFact
 from rollbackd.core.model import Machine, TargetName
 from rollbackd.core.ports import Clock, Platform
+from rollbackd.telemetry import events
 
 log = structlog.get_logger()
 
@@ -43,26 +44,39 @@ class Watcher:
     async def run(self) -> None:
         """Look at every target again and again until cancelled; a slow one delays no other."""
         under_way: dict[TargetName, asyncio.Task[None]] = {}
-        while True:
-            for target in self.platforms:
-                if target not in under_way or under_way[target].done():
-                    under_way[target] = asyncio.create_task(self.look(target))
-            await self._clock.sleep(self._every_seconds)
+        try:
+            while True:
+                for target in self.platforms:
+                    if target not in under_way or under_way[target].done():
+                        under_way[target] = asyncio.create_task(self.look(target))
+                await self._clock.sleep(self._every_seconds)
+        finally:
+            for task in under_way.values():
+                task.cancel()
+            await asyncio.gather(*under_way.values(), return_exceptions=True)
 
     async def look(self, target: TargetName) -> None:
         """One round. A platform that cannot be read publishes nothing: `blind` comes of that."""
         round_ = self._rounds.setdefault(target, _Round())
+        platform = self.platforms.get(target)
+        if platform is None:
+            return  # a reload took it away a moment ago
         try:
-            await self._look(target, self.platforms[target])
+            await self._look(target, platform)
         except RollbackdError as error:
             if round_.failing != error.message:
                 log.warning(
-                    "platform.unreadable", target=target, error=error.message, hint=error.hint
+                    events.WATCH_FAILED, target=target, error=error.message, hint=error.hint
                 )
             round_.failing = error.message
             return
+        except Exception as error:  # an answer nobody foresaw must not end the watch in silence
+            if round_.failing != repr(error):
+                log.exception(events.WATCH_FAILED, target=target, error=type(error).__name__)
+            round_.failing = repr(error)
+            return
         if round_.failing:
-            log.info("platform.readable_again", target=target)
+            log.info(events.WATCH_REGAINED, target=target)
         round_.failing = ""
 
     async def _look(self, target: TargetName, platform: Platform) -> None:

@@ -30,6 +30,7 @@ CONTROL_LOST: Final = "control.lost"
 CONTROL_REGAINED: Final = "control.regained"
 RELEASE_SEEN: Final = "release.seen"
 WATCH_FAILED: Final = "watch.failed"
+WATCH_REGAINED: Final = "watch.regained"
 MODE_CAPPED: Final = "mode.capped"
 TOKEN_REFUSED: Final = "token.refused"  # noqa: S105 -- the name of an event
 API_RETRIED: Final = "api.retried"

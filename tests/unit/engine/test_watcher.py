@@ -1,5 +1,9 @@
 """The watcher says what is deployed, and says nothing where it could not look."""
 
+import asyncio
+
+import structlog
+
 from rollbackd.clock import FakeClock
 from rollbackd.core.errors import Unauthorized
 from rollbackd.core.facts import MachinesSeen, ReleasesSeen, TargetFact
@@ -74,3 +78,50 @@ async def test_a_platform_that_cannot_be_read_publishes_nothing() -> None:
     await watching.look(SHOP)
 
     assert len(facts) == 2
+
+
+async def test_an_answer_nobody_foresaw_is_told_once_and_the_watch_goes_on() -> None:
+    app, facts = App((machine("a"),)), list[TargetFact]()
+    watching = watcher(app, facts)
+    app.error = KeyError("checks")
+
+    with structlog.testing.capture_logs() as told:
+        await watching.look(SHOP)
+        await watching.look(SHOP)
+        app.error = None
+        await watching.look(SHOP)
+
+    assert [line["event"] for line in told] == ["watch.failed", "watch.regained"]
+    assert told[0]["log_level"] == "error"
+    assert [type(f) for f in facts] == [MachinesSeen, ReleasesSeen]
+
+
+async def test_a_round_under_way_ends_with_the_watch() -> None:
+    class Hanging(App):
+        ended = False
+
+        async def machines(self) -> tuple[Machine, ...]:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.ended = True
+            return ()
+
+    app = Hanging()
+    running = asyncio.create_task(watcher(app, []).run())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert app.ended
+
+
+async def test_a_target_that_a_reload_took_away_is_not_asked() -> None:
+    facts: list[TargetFact] = []
+    watching = watcher(App(), facts)
+    watching.platforms = {}
+
+    await watching.look(SHOP)
+
+    assert facts == []

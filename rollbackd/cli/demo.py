@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from rollbackd.sandbox.scenarios import SCENARIOS, Scenario
 from rollbackd.sandbox.story import Teller
 
 NAMES = ", ".join(SCENARIOS)
+LONGEST_TEMPORARY = 55
 
 
 def demo(
@@ -48,7 +50,7 @@ def _play(scenario: Scenario, console: Console, *, keep: bool) -> Outcome:
     # Imported here: `--help` needs neither httpx nor a loop.
     from rollbackd.sandbox.demo import play  # noqa: PLC0415
 
-    directory = Path(tempfile.mkdtemp(prefix="rollbackd-demo-"))
+    directory = _directory()
     try:
         with Teller(console) as teller:
             return asyncio.run(_until_told(play(scenario, teller, directory)))
@@ -60,6 +62,12 @@ def _play(scenario: Scenario, console: Console, *, keep: bool) -> Outcome:
             console.print(f"state and log: {directory}")
         else:
             _remove(directory)
+
+
+def _directory() -> Path:
+    """Of its own, and short: the path of the daemon's socket may not be longer than 100 bytes."""
+    short = len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY
+    return Path(tempfile.mkdtemp(prefix="rollbackd-demo-", dir=None if short else "/tmp"))  # noqa: S108 -- made for this user alone
 
 
 def _remove(directory: Path) -> None:

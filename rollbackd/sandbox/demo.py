@@ -36,6 +36,13 @@ class Stage:
     urls: dict[str, Any]
     sandbox: httpx.AsyncClient
     daemon: httpx.AsyncClient
+    running: Process
+    log: Path
+
+    def refuse_a_dead_daemon(self) -> None:
+        if self.running.returncode is not None:
+            *_, last = ["no line in its log", *self.log.read_text().splitlines()]
+            raise PermanentError(f"the daemon ended: {last}")
 
     async def look(self) -> Shape | None:
         """The target as the daemon sees it; None while it is not there yet."""
@@ -88,7 +95,13 @@ async def _stage(directory: Path) -> AsyncIterator[Stage]:
             httpx.AsyncClient(base_url=urls["sandbox_url"], trust_env=False) as to_sandbox,
             httpx.AsyncClient(transport=socket, base_url="http://rollbackd") as to_daemon,
         ):
-            yield Stage(urls=urls, sandbox=to_sandbox, daemon=to_daemon)
+            yield Stage(
+                urls=urls,
+                sandbox=to_sandbox,
+                daemon=to_daemon,
+                running=daemon,
+                log=directory / "log",
+            )
     finally:
         await processes.end(daemon)
         await processes.end(sandbox)
@@ -136,6 +149,7 @@ class _Show:
         """Wait until the good release has been seen to be good by every trigger that can say so."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
+            stage.refuse_a_dead_daemon()
             target = await stage.look()
             self.teller.show(target, 0.0)
             if target and _well_known(target):

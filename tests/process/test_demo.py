@@ -5,7 +5,9 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from asyncio.subprocess import PIPE, Process
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +53,19 @@ async def nothing_is_left(process: Process, directory: Path) -> None:
     assert list(directory.iterdir()) == []
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Short, unlike tmp_path: the daemon's socket lies below it."""
+    with tempfile.TemporaryDirectory(prefix="newcomer-") as made:
+        yield Path(made)
+
+
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[] if name == QUICK else pytest.mark.slow) for name in SCENARIOS],
 )
-async def test_a_scenario_ends_as_it_says_and_leaves_nothing_behind(
-    name: str, tmp_path: Path
-) -> None:
-    process = await demo(tmp_path, "--json", "--scenario", name)
+async def test_a_scenario_ends_as_it_says_and_leaves_nothing_behind(name: str, place: Path) -> None:
+    process = await demo(place, "--json", "--scenario", name)
     async with asyncio.timeout(LONGEST_SECONDS):
         out, told = await process.communicate()
 
@@ -71,7 +78,7 @@ async def test_a_scenario_ends_as_it_says_and_leaves_nothing_behind(
         judge_recovered(wire)
     else:
         judge_held(wire, expected.reason)
-    await nothing_is_left(process, tmp_path)
+    await nothing_is_left(process, place)
 
 
 def judge_recovered(wire: dict[str, Any]) -> None:
@@ -101,9 +108,9 @@ def judge_held(wire: dict[str, Any], reason: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_demo_that_is_stopped_takes_its_processes_with_it(
-    number: signal.Signals, tmp_path: Path
+    number: signal.Signals, place: Path
 ) -> None:
-    process = await demo(tmp_path)
+    process = await demo(place)
     assert process.stdout is not None
     async with asyncio.timeout(LONGEST_SECONDS):
         assert b"a local Fly" in await process.stdout.readline()
@@ -112,11 +119,24 @@ async def test_a_demo_that_is_stopped_takes_its_processes_with_it(
 
     assert process.returncode == 130
     assert out.decode().endswith("stopped: nothing is left running\n")
-    await nothing_is_left(process, tmp_path)
+    await nothing_is_left(process, place)
 
 
-async def test_an_unknown_scenario_names_the_ones_there_are(tmp_path: Path) -> None:
-    process = await demo(tmp_path, "--scenario", "errosr")
+async def test_a_long_temporary_directory_is_no_obstacle(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 90)
+    long.mkdir()
+    process = await demo(long)
+    assert process.stdout is not None
+    async with asyncio.timeout(LONGEST_SECONDS):
+        told = [(await process.stdout.readline()).decode() for _ in range(3)]
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+
+    assert "v1 is known to be good" in told[2]
+
+
+async def test_an_unknown_scenario_names_the_ones_there_are(place: Path) -> None:
+    process = await demo(place, "--scenario", "errosr")
     _, told = await process.communicate()
 
     assert process.returncode == 2

@@ -39,8 +39,8 @@ def plain(number: float) -> str:
 
 
 def seconds(duration: float) -> str:
-    """51 ms, 2.3 s, 4 min, 3 h, 2 d."""
-    if duration < 1:
+    """0 s, 51 ms, 2.3 s, 4 min, 3 h, 2 d."""
+    if 0 < duration < 1:
         return f"{1000 * duration:.0f} ms"
     for size, unit, upto in ((1, "s", 2 * MINUTE), (MINUTE, "min", 2 * HOUR), (HOUR, "h", 2 * DAY)):
         if duration < upto:

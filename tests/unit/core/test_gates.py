@@ -140,7 +140,7 @@ def test_the_age_of_a_deploy_goes_by_the_platform_and_never_below_zero() -> None
     assert says(world, R.DEPLOY_IN_PROGRESS, 100)[0] is False
 
     world.releases(147, release(44, status=RUNNING, created_at=9999), release(42), release(41))
-    assert says(world, R.DEPLOY_IN_PROGRESS, 146)[1] == "v44 is being deployed since 0 ms"
+    assert says(world, R.DEPLOY_IN_PROGRESS, 146)[1] == "v44 is being deployed since 0 s"
 
 
 def test_blind_without_control() -> None:
@@ -724,7 +724,7 @@ def test_in_peace_the_worst_trigger_gives_the_reason() -> None:
     assert (world.reason(6), world.held(6).trigger) == (R.NO_DATA, "machines")
     world.ok(7, name="machines")
     assert (world.reason(8), world.held(8).trigger) == (R.PENDING, "locks")
-    assert world.held(8).why == "locks 50 above 20, for 0 ms of 20 s"
+    assert world.held(8).why == "locks 50 above 20, for 0 s of 20 s"
     world.miss(20, name="machines", reason="source_error")
     world.ok(20)
     world.value(20, 1)

@@ -118,7 +118,7 @@ def test_a_probe_that_counts_shows_its_share_and_how_much_it_counted() -> None:
 @pytest.mark.parametrize(
     ("duration", "text"),
     [
-        (0, "0 ms"), (0.051, "51 ms"), (0.9996, "1000 ms"), (1, "1 s"), (2.34, "2.34 s"),
+        (0, "0 s"), (0.051, "51 ms"), (0.9996, "1000 ms"), (1, "1 s"), (2.34, "2.34 s"),
         (119, "119 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h"), (172799, "48 h"),
         (172800, "2 d"),
     ],

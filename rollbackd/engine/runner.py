@@ -257,6 +257,8 @@ class Runner:
     def _refused(self, decision: RollBack, error: RollbackdError) -> None:
         words = {"rollback": decision.id, "target": decision.target}
         self.events(events.ROLLBACK_REFUSED, {**words, "error": error.message, "hint": error.hint})
+        if not decision.automatic or self.stop.draining:
+            return  # a person is answered; a successor decides afresh and at once
         self.publish(
             RollbackEnded(
                 target=decision.target,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, assert_never
 
-from rollbackd.core.errors import ConfigError, NotFound, RollbackdError, Stopped
+from rollbackd.core.errors import ConfigError, NotFound, PlanRefused, RollbackdError, Stopped
 from rollbackd.core.model import JsonObject, RollBack
 from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.ports import Observation, Seen, Store
@@ -52,6 +52,7 @@ class AppExecutor:
         return await make_plan(self._platform, self._store, self._target, decision)
 
     async def still_applies(self, plan: Plan) -> None:
+        self._refuse_other_app(plan)
         await self._record.still_newest(plan)
 
     async def observe(
@@ -110,6 +111,7 @@ class AppExecutor:
     async def let_go(self, plan: Plan) -> Sequence[str]:
         """Where a person said stop nothing is sent: the lines name what is still held."""
         try:
+            self._refuse_other_app(plan)
             lines = await self._traffic.let_go(plan)
             closed = await self._record.set_status(plan, "failed", error="rollback ended early")
         except Stopped as stop:
@@ -117,6 +119,15 @@ class AppExecutor:
         except RollbackdError as error:
             return [f"could not let go: {error.message}"]
         return [*lines, *([] if "degraded" in closed else ["the release record says failed"])]
+
+    def _refuse_other_app(self, plan: Plan) -> None:
+        """The configuration may name another app by now; the plan is about this one alone."""
+        planned = text_at(plan.settings, "app")
+        if planned and planned != self._platform.app:
+            raise PlanRefused(
+                f"this rollback is about {planned}, and {plan.target} is {self._platform.app} now",
+                hint=f"name {planned} again to let it go on; cordons and leases: let-go.sh",
+            )
 
     async def _observe_cordon(self, plan: Plan, machine: str) -> Observation:
         try:

@@ -71,6 +71,8 @@ class Body:
             refuse(f"{name!r} must be a text that says something")
         if len(value) > LONGEST_TEXT:
             refuse(f"{name!r} is longer than {LONGEST_TEXT} characters")
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            refuse(f"{name!r} holds half a character")  # no page and no file could show it
         return value.strip()
 
     def number(self, name: str) -> float:

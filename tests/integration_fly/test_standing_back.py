@@ -261,3 +261,17 @@ async def test_a_failed_deploy_known_before_does_not_keep_users_hurt(
     newest, *_ = await rig.releases()
     assert (newest.version, newest.status.value) == (4, "complete")
     assert len(effects(sandbox, "machine.update")) == 3
+
+
+async def test_a_plan_for_another_app_than_the_configured_one_touches_nothing(
+    sandbox: Sandbox, rig: Rig, plan: Plan
+) -> None:
+    other = dataclasses.replace(plan, settings={**plan.settings, "app": "another"})
+    before = len(sandbox.effects)
+
+    with pytest.raises(PlanRefused, match="is about another, and shop is"):
+        await rig.executor.still_applies(other)
+    lines = await rig.executor.let_go(other)
+
+    assert "could not let go" in lines[0]
+    assert len(sandbox.effects) == before

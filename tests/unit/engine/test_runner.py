@@ -301,6 +301,24 @@ async def test_a_checklist_look_that_stays_mute_degrades_and_goes_on(house: Hous
     assert [words["error"] for words in house.events(events.ROLLBACK_DEGRADED)] == ["no logs"]
 
 
+async def test_what_cannot_begin_while_shutting_down_is_left_to_the_successor(house: House) -> None:
+    house.stop.drain()
+
+    with pytest.raises(errors.Stopped):
+        await house.runner.begin(decision())
+
+    assert house.facts == []
+
+
+async def test_a_person_is_answered_and_delays_no_automatic_rollback(house: House) -> None:
+    house.executor.refuses = True
+
+    with pytest.raises(errors.PlanRefused):
+        await house.runner.begin(decision(by_hand=True))
+
+    assert house.facts == []
+
+
 async def test_a_plan_that_is_refused_is_told_as_an_end_before_any_effect(house: House) -> None:
     house.executor.refuses = True
 

@@ -421,3 +421,16 @@ async def test_the_page_shows_a_refused_configuration() -> None:
 def test_tokens_never_show() -> None:
     assert RW not in repr(TOKENS)
     assert json.dumps(repr(TOKENS)) == '"Tokens()"'
+
+
+async def test_half_a_character_is_refused_since_no_page_could_show_it() -> None:
+    desk = FakeDesk()
+    async with served(desk, trusted=True) as client:
+        answer = await client.post(
+            "/api/v1/targets/shop/pause",
+            content=b'{"seconds": 60, "reason": "\\ud800"}',
+            headers={"Content-Type": "application/json"},
+        )
+
+    assert answer.status_code == 400
+    assert desk.orders == []

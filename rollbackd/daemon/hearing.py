@@ -38,3 +38,6 @@ class Hearing:
         self._metrics.api_call(api, endpoint, method, code, seconds)
         if code == "429":
             self._metrics.api_rate_limited(api)
+
+    def sent_again(self, *, api: str) -> None:
+        self._metrics.api_retry(api)

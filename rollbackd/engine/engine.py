@@ -13,7 +13,6 @@ from rollbackd.core.decide import decide
 from rollbackd.core.errors import ImageMissing, RollbackdError
 from rollbackd.core.facts import (
     Approved,
-    ControlSeen,
     Fact,
     Paused,
     Rejected,
@@ -43,6 +42,7 @@ from rollbackd.core.proof import Proof, Proved
 from rollbackd.core.runbook import Journal
 from rollbackd.core.snapshot import Snapshot
 from rollbackd.core.state import TargetState
+from rollbackd.engine.arrivals import arrivals
 from rollbackd.engine.keeping import Keeping
 from rollbackd.engine.local_time import local_minutes
 from rollbackd.engine.orders import Orders
@@ -74,7 +74,6 @@ class Engine:
     states: dict[TargetName, TargetState] = field(default_factory=dict)
     decisions: dict[TargetName, Decision] = field(default_factory=dict)
     turned_at: float | None = None  # monotonic seconds of the newest tick
-    control_ok: bool = True
     _proving: Proving = field(default_factory=Proving)
     _recalled: tuple[dict[TargetName, JsonObject], list[TargetFact]] = ({}, [])
     _keeping: Keeping = field(init=False)
@@ -160,7 +159,14 @@ class Engine:
 
     async def order(self, decision: RollBack) -> Journal:
         """A rollback a person asked for: same journal, same runner."""
-        return await self._rollbacks.order(decision, self.store.record(decision))
+        journal = await self._rollbacks.order(decision, self.store.record(decision))
+        self.metrics.decided(decision)
+        return journal
+
+    @property
+    def control_ok(self) -> bool:
+        """Whether our own connectivity works, as far as any target's control tells."""
+        return all(state.control_ok for state in self.states.values())
 
     def snapshot(self) -> Snapshot:
         now = self.clock.now()
@@ -179,7 +185,14 @@ class Engine:
     def _let_in(self, fact: TargetFact) -> None:
         if fact.target in self.states:  # else a reload took it away meanwhile
             self._orders.count(fact)
+            if isinstance(fact, ReleasesSeen):
+                self._greet(fact)
             self._apply(fact)
+
+    def _greet(self, fact: ReleasesSeen) -> None:
+        for version, kind in arrivals(self.states[fact.target], fact):
+            self.metrics.releases_observed(fact.target, kind)
+            log.info(events.RELEASE_SEEN, target=fact.target, version=version, kind=kind)
 
     def _apply(self, fact: TargetFact) -> None:
         self._orders.remember(fact)
@@ -190,8 +203,6 @@ class Engine:
                 running = self.states[target].rollbacks.running
                 if running is None or running.rollback == rollback:
                     self._proving.end(target)
-            case ControlSeen(ok=ok):
-                self.control_ok = ok
             case _:
                 pass
         self.states[fact.target].apply(fact)

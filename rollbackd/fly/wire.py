@@ -55,6 +55,8 @@ class Meter(Protocol):
         self, *, api: str, endpoint: str, method: str, code: str, seconds: float
     ) -> None: ...
 
+    def sent_again(self, *, api: str) -> None: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
@@ -126,6 +128,8 @@ class Wire:
                 if call.mutates or tries >= _READ_TRIES:
                     raise
                 pause = self._pause(_BACKOFF_SECONDS, tries, error.retry_after_seconds)
+            if self._meter is not None:
+                self._meter.sent_again(api=call.api)
             await self._clock.sleep(pause)
 
     def _pause(self, first: float, tries: int, wished: float | None) -> float:

@@ -18,14 +18,15 @@ SKIP_REASONS = frozenset({"in_flight", "max_instances", "misfire", "overrun", "e
 STORE_OPS = frozenset(
     {
         "open", "facts", "keep", "record", "begin", "claim", "note", "turn", "finish",
-        "unfinished", "journal", "history", "record_lines", "put_blob", "get_blob", OTHER,
+        "unfinished", "journal", "history", "record_lines", "put_blob", "get_blob", "fact",
+        "decision", "ledger", OTHER,
     }
 )  # fmt: skip
 LOG_LEVELS = frozenset({"debug", "info", "warning", "error", "critical", OTHER})
 RELOAD_RESULTS = ("success", "failed", "unchanged")
 RELOAD_CAUSES = ("start", "sighup", "api", "watch")
 RELEASE_KINDS = ("deploy", "rollback", "external")
-APIS = ("machines", "graphql", "prometheus")
+APIS = ("machines", "graphql", "releases", "logs")
 
 LabelSets = dict[str, set[tuple[str, ...]]]
 

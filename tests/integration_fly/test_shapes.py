@@ -23,6 +23,9 @@ async def test_our_turns_keep_us_below_the_limits_of_the_platform() -> None:
         ) -> None:
             codes[code] += 1
 
+        def sent_again(self, *, api: str) -> None:
+            codes[f"{api} again"] += 1
+
     async with Sandbox(boot_seconds=0.1, check_seconds=0.1, smoke_seconds=0.1) as sandbox:
         await sandbox.ready()
         rig = rig_for(sandbox, limited=True)

@@ -21,6 +21,7 @@ class Fly:
     sent: list[httpx.Request] = field(default_factory=list)
     permits: list[str] = field(default_factory=list)
     calls: list[tuple[str, str, str, str]] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
     clock: FakeClock = field(default_factory=FakeClock)
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
@@ -32,6 +33,9 @@ class Fly:
 
     def called(self, *, api: str, endpoint: str, method: str, code: str, seconds: float) -> None:
         self.calls.append((api, endpoint, method, code))
+
+    def sent_again(self, *, api: str) -> None:
+        self.again.append(api)
 
     def client(self, token: str = TOKEN, read_token: str | None = None) -> FlyClient:
         return FlyClient(

@@ -1,0 +1,31 @@
+"""Says of every release that came whose it is: a deploy, a rollback of ours, or a person's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rollbackd.core.facts import ReleasesSeen
+from rollbackd.core.known_good import returns_to, same_content
+from rollbackd.core.model import Release
+from rollbackd.core.state import TargetState
+
+
+def arrivals(state: TargetState, fact: ReleasesSeen) -> Iterator[tuple[int, str]]:
+    """(version, kind) of what this look shows for the first time, oldest first.
+
+    What was there before we first looked did not arrive.
+    """
+    newest = state.deploys.newest
+    if newest is None:
+        return
+    for release in sorted(fact.releases, key=lambda one: one.version):
+        if release.version > newest.version:
+            yield release.version, _kind(state, fact, release)
+
+
+def _kind(state: TargetState, fact: ReleasesSeen, release: Release) -> str:
+    running = state.rollbacks.running
+    ours = running is not None and same_content(release.content, running.good.content)
+    if ours or release.version in state.deploys.ours:
+        return "rollback"
+    return "deploy" if returns_to(fact.releases, release) is None else "external"

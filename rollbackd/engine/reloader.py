@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from rollbackd.config.load import Loaded, content_hash, load_directory
 from rollbackd.config.settings import Settings
-from rollbackd.core.errors import ConfigError
+from rollbackd.core.errors import ConfigError, TemporaryError
 from rollbackd.core.ports import Clock
 from rollbackd.telemetry import events
 from rollbackd.telemetry.metrics import Metrics
@@ -30,6 +30,7 @@ class Reloader:
     adopt: Callable[[Loaded], Awaitable[None]]
     hash: str
     error: str = ""
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -40,6 +41,10 @@ class Reloader:
 
     async def reload(self, cause: str) -> str:
         """Load now. Returns success, unchanged or failed; a failure is kept in `error`."""
+        async with self._one_at_a_time:
+            return await self._reload(cause)
+
+    async def _reload(self, cause: str) -> str:
         seen = await asyncio.to_thread(content_hash, self.settings.config)
         try:
             loaded = await asyncio.to_thread(
@@ -48,8 +53,9 @@ class Reloader:
             changed = seen != self.hash or bool(self.error)
             if changed:
                 await self.adopt(loaded)
-        except ConfigError as error:
-            self.hash = seen  # do not complain again about the same content
+        except (ConfigError, TemporaryError) as error:
+            if isinstance(error, ConfigError):
+                self.hash = seen  # do not complain again about the same content
             self.error = error.message
             log.error(events.CONFIG_REFUSED, cause=cause, error=error.message, hint=error.hint)
             self.metrics.reloaded("failed", cause)

@@ -22,7 +22,7 @@ EX_CONFIG: Final = 78
 # In the order in which people meet them. The function has the command's name, in a file of it.
 COMMANDS: Final[dict[str, str]] = {
     "demo": "Watch a bad deploy go out and come back, on this machine.",
-    "check": "Check the configuration; --online asks Fly as well.",
+    "check": "Check the configuration; say which triggers keep the five minutes.",
     "run": "Run the daemon.",
     "status": "What is: targets, probes, triggers, the decision.",
     "releases": "What could be gone back to.",

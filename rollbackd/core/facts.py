@@ -32,7 +32,7 @@ class CheckOutcome(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A yes-or-no look. `why` is one short line where the outcome is not ok."""
+    """A yes-or-no look. `why` is one short line where the outcome is not ok, or is worth little."""
 
     outcome: CheckOutcome
     seconds: float | None = None

@@ -173,7 +173,8 @@ class Maker:
         settings = self._settings
         token = settings.prometheus_token
         if token is None and _same_host(target.prometheus_url, settings.fly_api_url):
-            token = settings.fly_read_token or settings.fly_token
+            own = target.fly.token if target.fly else None
+            token = settings.fly_read_token or own or settings.fly_token
         return PrometheusAccess(
             url=target.prometheus_url, token=token.get_secret_value() if token else ""
         )

@@ -26,6 +26,7 @@ from rollbackd.probes.sleeping import DoorBell
 from rollbackd.probes.source import readable
 
 AUTO = "auto"
+SHALLOW_WHY = "shallow: no health path was found, so it looks at /"
 
 
 class HttpConfig(Spec):
@@ -139,7 +140,13 @@ class HttpProbe:
             case Missed():
                 return seen
             case Answer():
-                return self._config.expect.judge(seen)
+                return self._noted(self._config.expect.judge(seen))
+
+    def _noted(self, check: Check) -> Check:
+        """A page that answers is not yet an app that is well: say when that is all we look at."""
+        if not self.shallow or check.outcome is not CheckOutcome.OK:
+            return check
+        return dataclasses.replace(check, why=SHALLOW_WHY)
 
     async def close(self) -> None:
         await self._exchange.close()

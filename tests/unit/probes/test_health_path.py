@@ -54,7 +54,10 @@ async def test_auto_takes_the_first_usual_path_that_is_good() -> None:
 async def test_auto_looks_at_the_root_and_says_so_when_nothing_else_is_there() -> None:
     async with Loopback(Routes("/")) as server:
         probe = build("http", {"path": "auto"}, context(url=server.url))
-        assert outcome(await probe.take()) is CheckOutcome.OK
+        seen = await probe.take()
+        assert outcome(seen) is CheckOutcome.OK
+        assert isinstance(seen, Check)
+        assert seen.why.startswith("shallow")
         assert isinstance(probe, HttpProbe)
         assert probe.shallow
         await probe.close()

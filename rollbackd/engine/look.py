@@ -85,8 +85,9 @@ class Looker:
         return ControlSeen(target=target, at=self._clock.now(), ok=ok)
 
     def _spoiled(self, began: float, reading: Check) -> bool:
-        late = self._lag.worst_since(began) > LAG_SPOILS_SECONDS
-        return late and reading.outcome is not CheckOutcome.OK
+        if reading.outcome is CheckOutcome.OK:
+            return False
+        return self._lag.worst_since(began) > LAG_SPOILS_SECONDS
 
     async def _take(self, watched: Watched) -> Reading:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 
 from rollbackd.core.ports import Clock
 from rollbackd.telemetry.metrics import Metrics
@@ -29,7 +30,10 @@ class LoopLag:
 
     def worst_since(self, since: float) -> float:
         """The longest lag in seconds of any beat that ended after `since` (monotonic seconds)."""
-        return max((lag for woke_at, lag in self._beats if woke_at >= since), default=0.0)
+        newest_first = reversed(self._beats)
+        return max(
+            (lag for _, lag in takewhile(lambda b: b[0] >= since, newest_first)), default=0.0
+        )
 
     def _note(self, asleep_at: float, woke_at: float) -> None:
         self._beats.append((woke_at, max(0.0, woke_at - asleep_at - BEAT_SECONDS)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from rollbackd.config.diagnostics import Findings
 from rollbackd.config.nodes import Entry, Items, Leaf, Node, Table, reach
 
-_PLACEHOLDER = re.compile(r"\$(?:(\$)|\{([^}]*)\})")
+_PLACEHOLDER = re.compile(r"\$(?:(\$)|\{([^}]*)(\})?)")
 _VARIABLE = re.compile(r"([A-Z_][A-Z0-9_]*)(?::-(.*))?", re.DOTALL)
 _FIELD = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)+")
 
@@ -46,7 +46,11 @@ class Interpolation:
         secrets: list[tuple[str, str]] = []
 
         def put(found: re.Match[str]) -> str:
-            return "$" if found[1] else self._resolve(found[2], leaf, secrets)
+            if found[1]:
+                return "$"
+            if not found[3]:
+                return self._refuse(leaf, "this ${ is never closed", "write $$ for a plain $")
+            return self._resolve(found[2], leaf, secrets)
 
         value = _PLACEHOLDER.sub(put, leaf.value)
         return replace(leaf, value=value, secrets=tuple(secrets))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import yaml
 from pydantic_core import PydanticCustomError
@@ -15,20 +15,10 @@ from pydantic_core import PydanticCustomError
 from rollbackd.config.diagnostics import Findings, Mark
 from rollbackd.config.nodes import Entry, Items, Leaf, Node, Table
 from rollbackd.config.scalars import resolve
+from rollbackd.config.syntax import Position, explain
 
 MOST_NODES = 20_000  # after aliases: a file of ours has some hundred
 DEEPEST = 40
-
-_FLOW_HINT = (
-    "in {…} and […] quote what holds { } [ ] or a comma: PromQL and ${NAME} must be quoted there"
-)
-
-
-class _Position(Protocol):
-    """PyYAML's mark, of the Python or the C reader."""
-
-    line: int
-    column: int
 
 
 class _Stop(Exception):
@@ -43,8 +33,8 @@ def parse(text: str, path: str, findings: Findings) -> Table | None:
     except _Stop:
         return None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        findings.error(parser.mark(mark), *_syntax(error, text))
+        mark, message, hint = explain(error, text)
+        findings.error(parser.mark(mark), message, hint)
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
         place = Mark(
@@ -56,19 +46,6 @@ def parse(text: str, path: str, findings: Findings) -> Table | None:
     return None
 
 
-def _syntax(error: yaml.MarkedYAMLError, text: str) -> tuple[str, str]:
-    problem = (error.problem or "not YAML").replace("\n", " ")
-    mark = error.problem_mark
-    lines = text.split("\n")
-    line = lines[mark.line] if mark and mark.line < len(lines) else ""
-    if "'\\t'" in problem or "\t" in line[: len(line) - len(line.lstrip())]:
-        return "a tab where YAML wants spaces", "indent with spaces"
-    if "could not determine a constructor" in problem or "alias" in problem:
-        return problem, ""
-    flow = "flow" in f"{error.context or ''}{problem}" or any(c in line for c in "{[")
-    return f"not YAML: {problem}", _FLOW_HINT if flow else ""
-
-
 @dataclass(slots=True)
 class _Parser:
     path: str
@@ -76,7 +53,7 @@ class _Parser:
     events: Iterator[yaml.Event]
     anchors: dict[str, Node | None] = field(default_factory=dict)  # None: still open
 
-    def mark(self, mark: _Position | None) -> Mark:
+    def mark(self, mark: Position | None) -> Mark:
         if mark is None:
             return Mark(path=self.path, line=1, column=1)
         return Mark(path=self.path, line=mark.line + 1, column=mark.column + 1)

@@ -34,9 +34,27 @@ def fit(
     try:
         return adapter.validate_python(plain(node))
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
+        details = error.errors(include_url=False)
+        for detail in (d for d in details if not _follows(d, details)):
             _report(adapter, Place(node=node, key=key), detail, findings)
         return None
+
+
+def _follows(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:
+    """Whether it is only what another mistake leads to: one error a mistake is enough."""
+    loc = detail["loc"]
+    match detail["type"]:
+        case "too_short":
+            return any(d["loc"][: len(loc)] == loc and d is not detail for d in details)
+        case "missing":
+            misspelt = [
+                str(d["loc"][-1])
+                for d in details
+                if d["type"] == "extra_forbidden" and d["loc"][:-1] == loc[:-1]
+            ]
+            return bool(difflib.get_close_matches(str(loc[-1]), misspelt, n=1, cutoff=0.75))
+        case _:
+            return False
 
 
 def _report(

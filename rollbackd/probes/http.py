@@ -70,9 +70,13 @@ class HttpConfig(Spec):
     @field_validator("path")
     @classmethod
     def _from_the_root(cls, path: str | None) -> str | None:
-        if path in {None, AUTO} or path.startswith("/"):
+        if path is None or path == AUTO:
             return path
-        raise refused(f"a path starts with a slash: {path}", "write /healthz, or auto")
+        if not path.startswith("/"):
+            raise refused(f"a path starts with a slash: {path}", "write /healthz, or auto")
+        if any(c.isspace() or not c.isprintable() for c in path):
+            raise refused(f"a path has no spaces and no line ends: {path}", "write %20 for a space")
+        return path
 
 
 class HttpProbe:

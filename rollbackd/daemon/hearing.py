@@ -6,14 +6,26 @@ from typing import Any
 
 import structlog
 
+from rollbackd.core.model import RollbackOutcome
 from rollbackd.telemetry import events
 from rollbackd.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
 # A person is needed: everything else of a rollback is a step or a decision.
-LOUD = frozenset({events.ROLLBACK_FAILED, events.ROLLBACK_HELD, events.STORE_FAILED})
-DEGRADED = frozenset({events.STEP_RETRIED, events.STEP_FAILED, events.ROLLBACK_DEGRADED})
+LOUD = frozenset({events.ROLLBACK_HELD, events.ROLLBACK_FENCED, events.STORE_FAILED})
+DEGRADED = frozenset(
+    {
+        events.STEP_RETRIED, events.STEP_FAILED, events.ROLLBACK_DEGRADED, events.ROLLBACK_DELAYED,
+        events.ROLLBACK_REFUSED, events.ROLLBACK_STOPPED,
+    }
+)  # fmt: skip
+QUIET_ENDS = frozenset(
+    {
+        RollbackOutcome.RECOVERED, RollbackOutcome.RECOVERED_UNPROVEN,
+        RollbackOutcome.SUPERSEDED, RollbackOutcome.CANCELLED,
+    }
+)  # fmt: skip
 
 
 class Hearing:
@@ -27,7 +39,7 @@ class Hearing:
             self._metrics.step_done(str(words.get("phase", "")), float(words.get("seconds") or 0))
         if event == events.STORE_FAILED:
             self._metrics.store_error(str(words.get("op", "")))
-        if event in LOUD:
+        if event in LOUD or words.get("outcome", RollbackOutcome.RECOVERED) not in QUIET_ENDS:
             log.error(event, **words)
         elif event in DEGRADED:
             log.warning(event, **words)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 
 from rollbackd.core.decide import decide
-from rollbackd.core.errors import ImageMissing, RollbackdError
+from rollbackd.core.errors import ImageMissing, Rejected, RollbackdError
 from rollbackd.core.facts import (
     Approved,
     Fact,
@@ -168,6 +168,15 @@ class Engine:
         """Whether our own connectivity works, as far as any target's control tells."""
         return all(state.control_ok for state in self.states.values())
 
+    async def release(self, journal: Journal, *, by: str) -> None:
+        """Let one that holds go on: what was begun and cannot be begun again must have an end."""
+        if journal.plan.target in self._rollbacks:
+            raise Rejected(f"{journal.plan.rollback} is under way", hint="see rollbackd status")
+        began = self.states[journal.plan.target].rollbacks.begun(journal.plan.rollback)
+        if began is not None:  # from now on it runs again, and users are judged after it
+            await self.take(replace(began, at=self.clock.now(), automatic=False))
+        self._rollbacks.release(journal, by=by)
+
     def snapshot(self) -> Snapshot:
         now = self.clock.now()
         views = tuple(state.view(self.policy, now) for _, state in sorted(self.states.items()))
@@ -252,7 +261,7 @@ class Engine:
 
     def _note_refusal(self, decision: RollBack, error: RollbackdError) -> None:
         log.warning(
-            "rollback.not_begun", rollback=decision.id, error=error.message, hint=error.hint
+            events.ROLLBACK_NOT_BEGUN, rollback=decision.id, error=error.message, hint=error.hint
         )
         state = self.states.get(decision.target)
         if isinstance(error, ImageMissing) and state is not None:

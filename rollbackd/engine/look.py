@@ -96,7 +96,7 @@ class Looker:
         except TimeoutError:
             return Missed(reason=MissReason.PROBE_ERROR, detail="did not keep its own deadline")
         except Exception as error:  # one bad plugin must not stop the watch
-            log.exception("probe.crashed", target=watched.target, probe=watched.name)
+            log.exception(events.PROBE_CRASHED, target=watched.target, probe=watched.name)
             return Missed(reason=MissReason.PROBE_ERROR, detail=type(error).__name__)
 
 

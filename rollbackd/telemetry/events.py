@@ -11,21 +11,13 @@ from typing import Final
 DAEMON_STARTED: Final = "daemon.started"
 DAEMON_STOPPED: Final = "daemon.stopped"
 DAEMON_STOP_ASKED: Final = "daemon.stop_asked"
-LISTENER_STARTED: Final = "listener.started"
-LISTENER_STOPPED: Final = "listener.stopped"
 CONFIG_RELOADED: Final = "config.reloaded"
-CONFIG_LOADED: Final = "config.loaded"
 CONFIG_REFUSED: Final = "config.refused"
-CONFIG_UNCHANGED: Final = "config.unchanged"
 STORE_FAILED: Final = "store.failed"
-STOP_FILE_SEEN: Final = "stop_file.seen"
-LOOP_STALLED: Final = "loop.stalled"
-SCHEDULE_SKIPPED: Final = "schedule.skipped"
 
 # What is seen
 PROBE_MISSED: Final = "probe.missed"
-PROBE_CHANGED: Final = "probe.changed"
-PROBE_BROKE: Final = "probe.broke"
+PROBE_CRASHED: Final = "probe.crashed"
 CONTROL_LOST: Final = "control.lost"
 CONTROL_REGAINED: Final = "control.regained"
 RELEASE_SEEN: Final = "release.seen"
@@ -36,16 +28,14 @@ TOKEN_REFUSED: Final = "token.refused"  # noqa: S105 -- the name of an event
 API_RETRIED: Final = "api.retried"
 
 # What is judged
-TRIGGER_CHANGED: Final = "trigger.changed"
 DECISION_CHANGED: Final = "decision.changed"
 
 # What is done
 ROLLBACK_DECIDED: Final = "rollback.decided"
-ROLLBACK_STARTED: Final = "rollback.started"
 ROLLBACK_RESUMED: Final = "rollback.resumed"
 ROLLBACK_ENDED: Final = "rollback.ended"
+ROLLBACK_NOT_BEGUN: Final = "rollback.not_begun"
 ROLLBACK_REFUSED: Final = "rollback.refused"
-ROLLBACK_FAILED: Final = "rollback.failed"
 ROLLBACK_HELD: Final = "rollback.held"
 ROLLBACK_STOPPED: Final = "rollback.stopped"
 ROLLBACK_WENT_ON: Final = "rollback.went_on"
@@ -64,9 +54,6 @@ TRAFFIC_SWITCHED: Final = "rollback.traffic_switched"
 
 # What people asked
 ORDER_TAKEN: Final = "order.taken"
-ORDER_REFUSED: Final = "order.refused"
-TARGET_PAUSED: Final = "target.paused"
-TARGET_RESUMED: Final = "target.resumed"
 
 # Others
 LIBRARY_LOGGED: Final = "library.logged"

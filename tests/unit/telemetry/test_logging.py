@@ -75,7 +75,7 @@ def test_a_planted_secret_leaves_by_no_door(secret: str, form: str) -> None:
         try:
             raise_with(secret)
         except RuntimeError:
-            log.exception(events.ROLLBACK_FAILED)
+            log.exception(events.ROLLBACK_HELD)
         logging.getLogger("uvicorn.error").error("answered %s", secret)
         try:
             raise_with(secret)
@@ -159,7 +159,7 @@ def test_a_traceback_never_prints_local_variables() -> None:
         try:
             raise_with("no luck")
         except RuntimeError:
-            structlog.get_logger().exception(events.ROLLBACK_FAILED)
+            structlog.get_logger().exception(events.ROLLBACK_HELD)
 
     assert "RuntimeError" in out.getvalue()
     assert only_here not in out.getvalue()

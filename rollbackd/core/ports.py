@@ -228,6 +228,10 @@ class Store(Protocol):
         """Rollbacks newest first, as JSON for people and the API."""
         ...
 
+    async def past(self, rollback: RollbackId) -> JsonObject | None:
+        """One rollback as `history` tells it; None when there is none of that id."""
+        ...
+
     async def record_lines(self, target: TargetName | None, limit: int) -> Sequence[Recorded]: ...
 
     async def put_blob(self, key: str, value: Json) -> None:

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from rollbackd import __version__
 from rollbackd.config.load import Loaded
 from rollbackd.config.settings import Settings
-from rollbackd.core.errors import PlanRefused, Rejected, UsageError
+from rollbackd.core.errors import PlanRefused, UsageError
 from rollbackd.core.facts import Fact, MachinesSeen, ReleasesSeen, TargetFact
 from rollbackd.core.model import JsonObject, RollBack, RollbackId, RollbackOutcome, TargetName
 from rollbackd.core.ports import Clock, Executor
@@ -146,10 +146,9 @@ class Hands(AbstractAsyncContextManager["Hands"]):
             await self._runner.carry_out(journal)
         finally:
             await self._keep_told()
-        for row in await self._store.history(journal.plan.target, 1):
-            if row.get("id") == journal.plan.rollback:
-                return row
-        raise Rejected(f"{journal.plan.rollback} is not in the history any more")
+        end = await self._store.past(journal.plan.rollback)
+        assert end is not None, "its journal was walked a moment ago"
+        return end
 
     async def _keep_told(self) -> None:
         # The journal has the beginning and the end already; this adds when traffic was switched.

@@ -7,19 +7,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from rollbackd import __version__
 from rollbackd.core.decide import explain, manual
 from rollbackd.core.errors import Rejected, TemporaryError, UsageError
 from rollbackd.core.facts import Paused, Resumed, Unlocked
-from rollbackd.core.model import Hold, JsonObject, RollBack, TargetName
+from rollbackd.core.model import Hold, JsonObject, RollBack, RollbackId, TargetName
 from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Clock, Store
-from rollbackd.core.runbook import RollbackState
+from rollbackd.core.runbook import Journal, RollbackState
 from rollbackd.core.snapshot import TargetView
 from rollbackd.core.state import TargetState
+from rollbackd.engine import going_on
 from rollbackd.engine.engine import Engine
 from rollbackd.engine.reloader import Reloader
-from rollbackd.telemetry import shapes
+from rollbackd.telemetry import events, shapes
+
+log = structlog.get_logger()
 
 LONGEST_PAUSE_SECONDS = 7 * 86_400.0  # a pause that nobody remembers is a daemon switched off
 
@@ -68,10 +73,10 @@ class Desk:
         return {"rollbacks": list(await self.store.history(name, limit))}
 
     async def rollback(self, rollback: str) -> JsonObject:
-        for each in await self.store.history(None, 1000):
-            if each.get("id") == rollback:
-                return each
-        raise UsageError(f"no rollback {rollback!r}", hint="rollbackd history lists them")
+        found = await self.store.past(RollbackId(rollback))
+        if found is None:
+            raise UsageError(f"no rollback {rollback!r}", hint="rollbackd history lists them")
+        return found
 
     async def order_rollback(
         self,
@@ -85,19 +90,28 @@ class Desk:
         by: str,
     ) -> JsonObject:
         """A rollback by hand: the plan for `dry_run`, else the id of the one that began."""
-        decision = asked_for(
-            self.engine.policy,
-            self._state(target),
-            self.clock.now(),
-            to=to,
-            plan=plan,
-            reason=f"{kind}: {reason}" if kind else reason,
-            by=by,
-        )
+        state = self._state(target)
+        try:
+            decision = asked_for(
+                self.engine.policy,
+                state,
+                self.clock.now(),
+                to=to,
+                plan=plan,
+                reason=f"{kind}: {reason}" if kind else reason,
+                by=by,
+            )
+        except Rejected:
+            held = await self._held(state.policy.name)
+            if held is None or to not in {None, held.plan.to_version}:
+                raise
+            # Half of it was done: that is what they want the rest of.
+            return await self._finish(held, dry_run=dry_run, by=f"{by} ({reason})")
         if dry_run:
             return shapes.plan(await self.engine.runner.dry_run(decision))
         await self._end_what_holds(decision.target, by=by, reason=reason)
         journal = await self.engine.order(decision)
+        _tell("rollback", decision.target, by=by, reason=reason, rollback=journal.plan.rollback)
         return {"rollback": journal.plan.rollback, **shapes.plan(journal.plan)}
 
     async def pause(self, target: str, *, seconds: float, reason: str, by: str) -> JsonObject:
@@ -107,11 +121,13 @@ class Desk:
         now = self.clock.now()
         fact = Paused(target=name, at=now, until=now + seconds, by=by, reason=reason)
         await self.engine.take(fact)
+        _tell("pause", name, by=by, reason=reason, until=fact.until)
         return {"target": name, "paused_until": fact.until}
 
     async def resume(self, target: str, *, by: str) -> JsonObject:
         name = self._state(target).policy.name
         await self.engine.take(Resumed(target=name, at=self.clock.now(), by=by))
+        _tell("resume", name, by=by)
         return {"target": name, "paused_until": None}
 
     async def unlock(self, target: str, *, reason: str, by: str) -> JsonObject:
@@ -119,7 +135,20 @@ class Desk:
         name = self._state(target).policy.name
         await self._end_what_holds(name, by=by, reason=reason)
         await self.engine.take(Unlocked(target=name, at=self.clock.now(), by=by, reason=reason))
+        _tell("unlock", name, by=by, reason=reason)
         return {"target": name, "locked_out": False}
+
+    async def _finish(self, held: Journal, *, dry_run: bool, by: str) -> JsonObject:
+        if not dry_run:
+            await self.engine.release(held, by=by)
+        return {"rollback": held.plan.rollback, **shapes.plan(held.plan)}
+
+    async def _held(self, name: TargetName) -> Journal | None:
+        unfinished = await self.store.unfinished()
+        return next(
+            (j for j in unfinished if j.plan.target == name and going_on.waits_for_a_person(j)),
+            None,
+        )
 
     async def _end_what_holds(self, name: TargetName, *, by: str, reason: str) -> None:
         """A rollback that stands still would block every other one of its target."""
@@ -144,6 +173,10 @@ class Desk:
 
     def _shape(self, view: TargetView) -> JsonObject:
         return shapes.target(view, app=self.apps(view.name))
+
+
+def _tell(order: str, target: TargetName, **words: object) -> None:
+    log.warning(events.ORDER_TAKEN, order=order, target=target, **words)
 
 
 def asked_for(

@@ -25,7 +25,7 @@ def refuse_second(connection: sqlite3.Connection, target: TargetName) -> None:
     if row is not None:
         raise Rejected(
             f"{target} has a rollback already: {row['id']} is {row['state']}",
-            hint=f"wait for it, or end it: rollbackd abort {row['id']}",
+            hint="wait for it; one that holds is ended by: rollbackd unlock",
         )
 
 

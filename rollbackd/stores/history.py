@@ -21,6 +21,11 @@ def load(
     return [_entry(row, journal_rows.load(connection, RollbackId(row["id"]), now)) for row in rows]
 
 
+def one(connection: sqlite3.Connection, rollback: RollbackId, now: float) -> JsonObject | None:
+    row = connection.execute("SELECT * FROM rollback WHERE id = ?", (rollback,)).fetchone()
+    return None if row is None else _entry(row, journal_rows.load(connection, rollback, now))
+
+
 def _entry(row: sqlite3.Row, journal: Journal) -> JsonObject:
     decision = codec.rollback_from(row["decision"])
     return {

@@ -169,6 +169,10 @@ class SqliteStore:
         now = self._clock.now()
         return await self._read(lambda c: history.load(c, target, limit, now))
 
+    async def past(self, rollback: RollbackId) -> JsonObject | None:
+        now = self._clock.now()
+        return await self._read(lambda c: history.one(c, rollback, now))
+
     async def record_lines(self, target: TargetName | None, limit: int) -> Sequence[Recorded]:
         return await self._read(lambda c: audit.lines(c, target, limit))
 

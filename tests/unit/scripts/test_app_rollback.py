@@ -21,7 +21,10 @@ def test_the_plan_is_shown_before_anything_is_done(tmp_path: Path) -> None:
     code, told = run(tmp_path, "shop", "--reason", "errors", "--yes")
 
     assert code == 0
-    assert told == ["rollback shop --reason errors --dry-run", "rollback shop --reason errors --yes"]
+    assert told == [
+        "rollback shop --reason errors --dry-run",
+        "rollback shop --reason errors --yes",
+    ]
 
 
 def test_a_plan_that_is_refused_ends_it_with_the_commands_code(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from rollbackd.config.diagnostics import Mark
-from rollbackd.core.model import Json, JsonObject
+from rollbackd.core.model import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +63,6 @@ def plain(node: Node) -> Json:
             return [plain(value) for value in node.values]
         case Table():
             return {key: plain(entry.node) for key, entry in node.entries.items()}
-
-
-def plain_table(node: Table) -> JsonObject:
-    return {key: plain(entry.node) for key, entry in node.entries.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

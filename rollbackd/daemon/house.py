@@ -73,24 +73,7 @@ class House:
         tokens.refuse_own_app(self._parts.platforms, self._own_app)
         self._recorder = Recorder(self._store)
         self._lag = LoopLag(clock, metrics)
-        runner = Runner(
-            clock=clock,
-            store=self._store,
-            executor_for=self._executor_for,
-            publish=inbox.put_nowait,
-            prove=self._prove,
-            stop=self._stop,
-            events=hearing.tell,
-        )
-        self._engine = Engine(
-            clock=clock,
-            store=self._store,
-            runner=runner,
-            recorder=self._recorder,
-            metrics=metrics,
-            policy=self._capped(loaded.policy),
-            inbox=inbox,
-        )
+        self._engine = self._make_engine(loaded.policy, inbox, hearing)
         self._poller = Poller(
             clock=clock,
             looker=Looker(clock, self._lag, metrics),
@@ -218,6 +201,26 @@ class House:
 
     async def _prove(self, target: TargetName, rollback: Any) -> Any:
         return await self._engine.prove(target, rollback)
+
+    def _make_engine(self, policy: Policy, inbox: asyncio.Queue[Fact], hearing: Hearing) -> Engine:
+        runner = Runner(
+            clock=self._clock,
+            store=self._store,
+            executor_for=self._executor_for,
+            publish=inbox.put_nowait,
+            prove=self._prove,
+            stop=self._stop,
+            events=hearing.tell,
+        )
+        return Engine(
+            clock=self._clock,
+            store=self._store,
+            runner=runner,
+            recorder=self._recorder,
+            metrics=self._metrics,
+            policy=self._capped(policy),
+            inbox=inbox,
+        )
 
     def _make_listeners(self) -> list[Listener]:
         settings = self._settings

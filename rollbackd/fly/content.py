@@ -11,8 +11,7 @@ import json
 from collections.abc import Mapping
 
 from rollbackd.core.model import JsonObject
-from rollbackd.fly.config_restore import fingerprint
-from rollbackd.fly.json_shape import object_at, text_at
+from rollbackd.fly.json_shape import text_at
 from rollbackd.fly.machine_view import config_of
 
 
@@ -35,20 +34,5 @@ def digest_or_ref(ref: str) -> str:
     return ref.partition("@")[2] or ref
 
 
-def pinned_image(machine: JsonObject) -> str:
-    """`registry/repository[:tag]@digest`, so that the ref cannot come to mean another image."""
-    parts = object_at(machine, "image_ref")
-    repository, digest = text_at(parts, "repository"), text_at(parts, "digest")
-    if not repository or not digest:
-        return text_at(config_of(machine), "image")
-    registry, tag = text_at(parts, "registry"), text_at(parts, "tag")
-    name = f"{registry}/{repository}" if registry else repository
-    return f"{name}:{tag}@{digest}" if tag else f"{name}@{digest}"
-
-
 def pin(ref: str, digest: str) -> str:
     return f"{ref.partition('@')[0]}@{digest}" if digest else ref
-
-
-def config_name(machine: JsonObject) -> str:
-    return fingerprint(config_of(machine))

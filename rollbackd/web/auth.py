@@ -16,8 +16,6 @@ from urllib.parse import urlsplit
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from rollbackd.core.errors import ConfigError
-
 BY_HEADER = "X-Rollbackd-By"
 _LONGEST_NAME = 64
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="rollbackd", charset="UTF-8", Bearer'}
@@ -85,16 +83,6 @@ class Door:
         if role is Role.NOBODY:
             raise HTTPException(401, "a token is needed", headers=_CHALLENGE)
         return Who(name=_name(user) or claimed or f"token {role.name.lower()}", role=role)
-
-
-def refuse_open(host: str, tokens: Tokens) -> None:
-    """Raise ConfigError for an API that anybody on the network could order about."""
-    if tokens or loopback(host):
-        return
-    raise ConfigError(
-        f"the API would listen on {host} without a token",
-        hint="set ROLLBACKD_TOKEN_RW (and ROLLBACKD_TOKEN_RO), or listen on 127.0.0.1",
-    )
 
 
 def loopback(host: str) -> bool:

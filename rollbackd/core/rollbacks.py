@@ -30,6 +30,7 @@ class Rollbacks:
 
     def __init__(self) -> None:
         self.running: RollbackStarted | None = None
+        self.newest: RollbackStarted | None = None  # whether it runs, holds or is over
         self.switched_at: float | None = None
         self.ended_at: float | None = None
         self.refusals = 0  # in a row: ended before anything was touched
@@ -43,10 +44,15 @@ class Rollbacks:
 
     def start(self, fact: RollbackStarted) -> None:
         self.running, self.switched_at, self.approval = fact, None, None
+        self.newest = fact
         if fact.automatic:
             self.spent.add(fact.bad)
             self.automatic_at.append(fact.at)
             self._starts[fact.bad.version] = self._starts.get(fact.bad.version, 0) + 1
+
+    def begun(self, rollback: RollbackId) -> RollbackStarted | None:
+        """How the newest rollback began, if it is this one."""
+        return self.newest if self.newest and self.newest.rollback == rollback else None
 
     def switch(self, fact: RollbackSwitched) -> RollbackStarted | None:
         """The rollback that was switched, if it is the one that runs."""

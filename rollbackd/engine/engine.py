@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from rollbackd.core.decide import decide
-from rollbackd.core.errors import ImageMissing, Rejected, RollbackdError
+from rollbackd.core.errors import ImageMissing, RollbackdError
 from rollbackd.core.facts import (
     Approved,
     Fact,
@@ -28,7 +28,6 @@ from rollbackd.core.facts import (
 from rollbackd.core.mass import mass_failing
 from rollbackd.core.model import (
     Decision,
-    Hold,
     JsonObject,
     RollBack,
     RollbackId,
@@ -47,7 +46,7 @@ from rollbackd.engine.keeping import Keeping
 from rollbackd.engine.local_time import local_minutes
 from rollbackd.engine.orders import Orders
 from rollbackd.engine.proving import Proving
-from rollbackd.engine.recorder import Recorder
+from rollbackd.engine.recorder import Recorder, says_something_new
 from rollbackd.engine.runner import Runner
 from rollbackd.engine.undertakings import Undertakings
 from rollbackd.telemetry import events
@@ -170,8 +169,7 @@ class Engine:
 
     async def release(self, journal: Journal, *, by: str) -> None:
         """Let one that holds go on: what was begun and cannot be begun again must have an end."""
-        if journal.plan.target in self._rollbacks:
-            raise Rejected(f"{journal.plan.rollback} is under way", hint="see rollbackd status")
+        self._rollbacks.refuse_second(journal.plan.target)
         began = self.states[journal.plan.target].rollbacks.begun(journal.plan.rollback)
         if began is not None:  # from now on it runs again, and users are judged after it
             await self.take(replace(began, at=self.clock.now(), automatic=False))
@@ -240,7 +238,7 @@ class Engine:
         self._proving.look(name, decision.verdicts, now)
         if isinstance(decision, RollBack):
             await self._begin(decision)
-        elif _says_something_new(before, decision):
+        elif says_something_new(before, decision):
             self.recorder.put(decision)
         self.metrics.decided(decision)
 
@@ -297,11 +295,3 @@ class Engine:
         for verdict in after.verdicts:
             if known.get(verdict.trigger) is not verdict.state:
                 self.metrics.transition(after.target, verdict.trigger, verdict.state)
-
-
-def _says_something_new(before: Decision | None, after: Hold) -> bool:
-    if not isinstance(before, Hold):
-        return True
-    return (before.reason, before.trigger, before.bad, before.good) != (
-        after.reason, after.trigger, after.bad, after.good,
-    )  # fmt: skip

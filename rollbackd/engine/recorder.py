@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from rollbackd.core.errors import TemporaryError
-from rollbackd.core.model import Hold
+from rollbackd.core.model import Decision, Hold
 from rollbackd.core.ports import Store
 from rollbackd.telemetry import events
 
@@ -61,3 +61,12 @@ class Recorder:
                 log.error(events.STORE_FAILED, op="hold", error=error.message, hint=error.hint)
                 return
             self._late.popleft()
+
+
+def says_something_new(before: Decision | None, after: Hold) -> bool:
+    """Only a hold that differs in more than its numbers is worth a line."""
+    if not isinstance(before, Hold):
+        return True
+    return (before.reason, before.trigger, before.bad, before.good) != (
+        after.reason, after.trigger, after.bad, after.good,
+    )  # fmt: skip

@@ -52,9 +52,11 @@ class Undertakings:
     async def order(self, decision: RollBack, record: Coroutine[Any, Any, None]) -> Journal:
         """Begin what a person asked for; the rest goes on beside. Refusals are raised."""
         target = decision.target
-        if target in self._at_work:
+        try:
+            self.refuse_second(target)
+        except Rejected:
             record.close()
-            raise Rejected(f"a rollback of {target} is under way", hint="see rollbackd status")
+            raise
         self._at_work.add(target)
         try:
             await record
@@ -64,6 +66,16 @@ class Undertakings:
             raise
         self._start(target, self.runner.carry_out(journal))
         return journal
+
+    def release(self, journal: Journal, *, by: str) -> None:
+        """A person lets one that holds go on."""
+        self.refuse_second(journal.plan.target)
+        self._start(journal.plan.target, self.runner.carry_out(journal, released_by=by))
+
+    def refuse_second(self, target: TargetName) -> None:
+        """Raise Rejected while a task of ours is at it."""
+        if target in self._at_work:
+            raise Rejected(f"a rollback of {target} is under way", hint="see rollbackd status")
 
     def _start(self, target: TargetName, work: Coroutine[Any, Any, object]) -> None:
         assert self._group is not None, "the engine runs"

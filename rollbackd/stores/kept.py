@@ -65,11 +65,26 @@ def _keep_once(
         "SELECT id, kind, body FROM fact WHERE rollback = ? AND kind = ? ORDER BY id DESC LIMIT 1",
         (fact.rollback, codec.fact_kind(fact)),
     ).fetchone()
-    if last is None or not _same(codec.fact_from(last["kind"], last["body"]), fact):
+    if (
+        last is None
+        or _begun_anew(connection, fact, last["id"])
+        or not _same(codec.fact_from(last["kind"], last["body"]), fact)
+    ):
         _insert(connection, fact, rollback=fact.rollback)
     elif isinstance(fact, RollbackEnded):
         # The later telling may know more (when it was proved); its place in the order stays.
         connection.execute("UPDATE fact SET body = ? WHERE id = ?", (codec.text(fact), last["id"]))
+
+
+def _begun_anew(connection: sqlite3.Connection, fact: TargetFact, since: int) -> bool:
+    """Whether a person let the rollback go on after `since`: what it tells now is news."""
+    if isinstance(fact, RollbackStarted):
+        return False
+    row = connection.execute(
+        "SELECT 1 FROM fact WHERE rollback = ? AND kind = 'rollback_started' AND id > ?",
+        (getattr(fact, "rollback", ""), since),
+    ).fetchone()
+    return row is not None
 
 
 def _same(known: TargetFact, fact: TargetFact) -> bool:

@@ -4,19 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from rollbackd.clock import FakeClock
-from rollbackd.core.errors import PermanentError, Rejected
+from rollbackd.core.errors import PermanentError, Rejected, Unauthorized
 from rollbackd.core.facts import Fact, Paused, ReleasesSeen, Tick
-from rollbackd.core.model import RollbackOutcome, TargetName
-from rollbackd.core.policy import Mode, Policy
+from rollbackd.core.model import JsonObject, RollbackOutcome, TargetName
+from rollbackd.core.policy import Mode, PlanPolicy, Policy, Strategy, Traffic
 from rollbackd.core.ports import Executor
-from rollbackd.core.runbook import RollbackState
+from rollbackd.core.runbook import Journal, RollbackState, Step
+from rollbackd.engine.desk import Desk
 from rollbackd.engine.engine import Engine
 from rollbackd.engine.recorder import Recorder
+from rollbackd.engine.reloader import Reloader
 from rollbackd.engine.runner import Runner
 from rollbackd.engine.stop import StopSwitch
 from rollbackd.stores.sqlite import SqliteStore
@@ -25,6 +28,16 @@ from tests.support import until
 from tests.support_rollback import decision
 from tests.support_runner import SHORT, FakeExecutor, Hook, World
 from tests.unit.core.world import SHOP, down, policy_of, release, target, trigger
+
+PLAN = PlanPolicy(
+    name="app",
+    steps=("app",),
+    traffic=Traffic.DRAIN,
+    strategy=Strategy.ROLLING,
+    max_unavailable=1,
+    deadline_seconds=300,
+    step_deadline_seconds=60,
+)
 
 
 class Life:
@@ -47,7 +60,8 @@ class Life:
             stop=self.stop,
             events=lambda _event, _words: None,
         )
-        policy = policy_of(target(trigger(down())), Mode.AUTO)
+        watched = replace(target(trigger(down())), plans={"app": PLAN})
+        policy = policy_of(watched, Mode.AUTO)
         self.engine = Engine(
             clock=self.clock,
             store=self.store,
@@ -201,6 +215,97 @@ async def test_a_stopped_rollback_is_held_when_the_ceiling_is_observe(
     assert len(world.effects) == done
     assert await second.state() == ["holding"]
     await ended(task)
+    await second.store.close()
+
+
+async def holding(life: Life) -> Journal:
+    """A rollback whose second effect was refused: it stands still for a person."""
+    refusals = [Unauthorized("401")]
+
+    def refuse(moment: str, step: Step) -> None:
+        if moment == "before" and step.seq == 3 and refusals:
+            raise refusals.pop()
+
+    life.hook = refuse
+    await life.engine.order(decision(target=SHOP, by_hand=True))
+    await life.until_state(RollbackState.HOLDING)
+    await until(lambda: SHOP not in life.engine._rollbacks)
+    await until(lambda: life.engine.states[SHOP].rollbacks.running is None)
+    (journal,) = await life.store.unfinished()
+    return journal
+
+
+def desk(life: Life) -> Desk:
+    return Desk(
+        clock=life.clock,
+        engine=life.engine,
+        store=life.store,
+        reloader=cast(Reloader, None),  # not asked
+        apps=lambda _target: "shop",
+        started_at=0.0,
+    )
+
+
+async def order(life: Life, *, to: int | None = None, dry_run: bool = False) -> JsonObject:
+    return await desk(life).order_rollback(
+        SHOP, to=to, plan=None, reason="finish it", kind="", dry_run=dry_run, by="ann"
+    )
+
+
+async def test_a_person_can_have_the_rest_of_a_rollback_that_holds(life: Life) -> None:
+    task = await turning(life)
+    await until(lambda: life.engine._rollbacks._group is not None)
+    held = await holding(life)
+    done = len(life.world.effects)
+
+    planned = await order(life, dry_run=True)
+    asked = await order(life, to=held.plan.to_version)
+    running = life.engine.states[SHOP].rollbacks.running
+    await until(lambda: life.engine._proving.begun(SHOP))
+
+    assert planned["rollback"] == asked["rollback"] == held.plan.rollback
+    assert (done, len(life.world.effects)) == (1, 2)
+    assert running is not None
+    assert not running.automatic
+    await ended(task)
+
+
+async def test_what_holds_is_not_finished_for_who_wants_another_release(life: Life) -> None:
+    task = await turning(life)
+    await until(lambda: life.engine._rollbacks._group is not None)
+    await holding(life)
+
+    with pytest.raises(Rejected):
+        await order(life, to=7)
+
+    assert await life.state() == ["holding"]
+    await ended(task)
+
+
+async def test_one_that_holds_again_still_holds_after_a_restart(
+    tmp_path: Path, world: World
+) -> None:
+    first = Life(tmp_path, world)
+    await first.open()
+    task = await turning(first)
+    await until(lambda: first.engine._rollbacks._group is not None)
+    await holding(first)
+
+    def refuse(moment: str, step: Step) -> None:
+        if moment == "before" and step.mutates:
+            raise Unauthorized("401")
+
+    first.hook = refuse
+    await order(first)
+    await until(lambda: first.engine.states[SHOP].rollbacks.running is None)
+    await ended(task)
+    await first.store.close()
+
+    second = Life(tmp_path, world)
+    await second.open()
+
+    assert second.engine.states[SHOP].rollbacks.running is None
+    assert second.engine.states[SHOP].rollbacks.locked_out
     await second.store.close()
 
 

@@ -156,10 +156,12 @@ class _Parser:
     def _key(self, event: yaml.Event, mark: Mark, depth: int) -> str | None:
         """The key as written: `on:` is the text "on". None when it is not text."""
         if isinstance(event, yaml.ScalarEvent) and event.tag is None and event.value:
-            printable = event.value.isprintable()
-            if printable:
+            odd = next((c for c in event.value if not c.isprintable()), None)
+            if odd is None:
                 return str(event.value)
-        elif not isinstance(event, yaml.ScalarEvent):
+            self.findings.error(mark, f"a key cannot hold U+{ord(odd):04X}", "type the key again")
+            return None
+        if not isinstance(event, yaml.ScalarEvent):
             self._node(event, depth + 1)
         self.findings.error(mark, "a key must be plain text on one line")
         return None

@@ -10,10 +10,12 @@ RUN /opt/rollbackd/bin/pip install --no-cache-dir --no-deps --no-build-isolation
  && /opt/rollbackd/bin/python -m compileall -q /opt/rollbackd/lib
 
 FROM python:3.11-slim-bookworm
-RUN groupadd --system --gid 10001 rollbackd \
- && useradd --system --uid 10001 --gid rollbackd --home-dir /data --no-create-home rollbackd \
+RUN groupadd --gid 10001 rollbackd \
+ && useradd --uid 10001 --shell /usr/sbin/nologin --gid rollbackd --home-dir /data --no-create-home rollbackd \
  && install -d -o rollbackd -g rollbackd -m 0700 /data
 COPY --from=build /opt/rollbackd /opt/rollbackd
+# A shell of `fly ssh console` may not have our PATH.
+RUN ln -s /opt/rollbackd/bin/rollbackd /usr/local/bin/rollbackd
 COPY config /etc/rollbackd
 COPY deploy/entrypoint.sh /usr/local/bin/rollbackd-entrypoint
 ENV PATH=/opt/rollbackd/bin:$PATH \

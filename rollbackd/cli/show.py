@@ -89,9 +89,10 @@ def ago(at: Json) -> str:
     return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
 
 
-def span(seconds: float) -> str:
+def span(duration: float) -> str:
+    seconds = round(duration)  # first, or 9 min 59.7 s become 9m60s
     if seconds < _MINUTE:
-        return f"{seconds:.0f}s"
+        return f"{seconds}s"
     if seconds < _HOUR:
         return f"{seconds // _MINUTE:.0f}m{seconds % _MINUTE:02.0f}s"
     if seconds < _DAY:

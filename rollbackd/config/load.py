@@ -59,9 +59,7 @@ def load_directory(
     if root.is_file():
         raise ConfigError(f"{root} is a file", hint="give the directory that holds it")
     if not root.is_dir():
-        raise ConfigError(
-            f"no directory {root}", hint="set ROLLBACKD_CONFIG, or run rollbackd init"
-        )
+        raise ConfigError(f"no directory {root}", hint="set ROLLBACKD_CONFIG or --config")
     return _load({name: root / name for name in NAMES}, environ, plugins, settings)
 
 

@@ -19,7 +19,7 @@ def read(path: Path, findings: Findings) -> str | None:
     except IsADirectoryError:
         findings.error(start, "is a directory, not a file")
     except FileNotFoundError:
-        findings.error(start, "no such file", "rollbackd init --app NAME writes one")
+        findings.error(start, "no such file", "the README has the shortest one that works")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         findings.error(start, f"cannot be read: {reason.lower()}")

@@ -380,9 +380,10 @@ def test_durations_and_versions_are_read_strictly() -> None:
 
 
 def test_spans_are_short() -> None:
-    assert [show.span(s) for s in (4, 64, 3600 * 2 + 60, 86_400 * 3 + 3600)] == [
+    assert [show.span(s) for s in (4, 64, 599.7, 3600 * 2 + 60, 86_400 * 3 + 3600)] == [
         "4s",
         "1m04s",
+        "10m00s",
         "2h01m",
         "3d01h",
     ]

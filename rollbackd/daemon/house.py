@@ -32,6 +32,7 @@ from rollbackd.engine.runner import Runner
 from rollbackd.engine.stop import StopSwitch
 from rollbackd.engine.watcher import Watcher
 from rollbackd.stores.sqlite import SqliteStore
+from rollbackd.telemetry import events
 from rollbackd.telemetry.metrics import Metrics
 from rollbackd.web.auth import Tokens
 from rollbackd.web.private import private_app
@@ -131,6 +132,8 @@ class House:
 
     async def drain(self) -> None:
         """No new looks, the call in hand ends, what is queued is written."""
+        for reload in self._soon:
+            reload.cancel()
         await self._poller.stop()
         await self._engine.runner.drain()
         await self._recorder.flush()
@@ -145,7 +148,13 @@ class House:
     def reload_soon(self, cause: str) -> None:
         task = asyncio.create_task(self._reloader.reload(cause))
         self._soon.add(task)
-        task.add_done_callback(self._soon.discard)
+        task.add_done_callback(self._reloaded)
+
+    def _reloaded(self, task: asyncio.Task[str]) -> None:
+        self._soon.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # a refused configuration is told by the reloader: this is a bug
+            log.error(events.CONFIG_REFUSED, error=type(error).__name__, exc_info=error)
 
     async def _adopt(self, loaded: Loaded) -> None:
         # The new parts are made first: whatever fails leaves the old ones at work.

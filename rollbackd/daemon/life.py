@@ -22,11 +22,12 @@ from rollbackd.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
+EX_BROKEN = 1
 EX_CONFIG = 78
 
 
 def run(settings: Settings) -> int:
-    """Run until told to stop: 0 stopped as asked, 78 the configuration was refused."""
+    """Run until told to stop: 0 as asked, 1 a room broke, 78 the configuration was refused."""
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             return runner.run(_live(settings))
@@ -55,6 +56,10 @@ async def _live(settings: Settings) -> int:
             hash=loaded.policy.hash,
         )
         await _turn_until(asked, house)
+    except ExceptionGroup as broken:
+        # Through the pipeline: what Python prints by itself is neither scrubbed nor JSON.
+        log.critical(events.DAEMON_BROKE, exc_info=broken, hint="the journal resumes what ran")
+        return EX_BROKEN
     finally:
         await house.close()
         log.info(events.DAEMON_STOPPED)

@@ -10,6 +10,7 @@ from typing import Final
 # The daemon's life
 DAEMON_STARTED: Final = "daemon.started"
 DAEMON_STOPPED: Final = "daemon.stopped"
+DAEMON_BROKE: Final = "daemon.broke"
 DAEMON_STOP_ASKED: Final = "daemon.stop_asked"
 CONFIG_RELOADED: Final = "config.reloaded"
 CONFIG_REFUSED: Final = "config.refused"

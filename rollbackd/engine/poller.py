@@ -58,14 +58,15 @@ class Poller:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def adopt(self, watched: Iterable[Watched]) -> None:
-        """Watch exactly these from now on. The first look of each comes within its interval."""
+        """Watch exactly these from now on: one looks at once, each within its interval."""
         self._scheduler.remove_all_jobs()
         buckets: dict[tuple[float, int], list[Watched]] = defaultdict(list)
         for each in watched:
             buckets[each.interval_seconds, _phase(each)].append(each)
         now = self._clock.now()
+        earliest = min((phase for _, phase in buckets), default=0)
         for (interval, phase), looks in buckets.items():
-            first = now + min(phase * BUCKET_SECONDS, interval)
+            first = now + min((phase - earliest) * BUCKET_SECONDS, interval)
             grid = _Grid(first, interval)
             self._scheduler.add_job(
                 self._fire,

@@ -72,6 +72,18 @@ async def test_it_looks_again_and_again_and_publishes_every_sample() -> None:
     assert all(isinstance(f, Sample) for f in facts)
 
 
+async def test_one_probe_looks_at_once_however_long_the_intervals() -> None:
+    probes = [Counting() for _ in range(3)]
+    polling, _ = poller([])
+    polling.start()
+    # None of these names has a phase within its first minutes of an hour.
+    names = ("health", "front", "auto")
+    polling.adopt([watched(p, n, 3600) for p, n in zip(probes, names, strict=True)])
+
+    await until(lambda: sum(p.looks for p in probes) == 1, 5)
+    await polling.stop()
+
+
 async def test_a_look_still_under_way_is_skipped_and_counted() -> None:
     probe = Counting()
     probe.gate.clear()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         None, description="Prometheus, without /api/v1: https://api.fly.io/prometheus/<org>."
     )
     prometheus_token: Token | None = Field(None, description="Defaults to the Fly read token.")
-    store: str = Field("sqlite", description="The store plugin that keeps the journal.")
+    store: Literal["sqlite"] = Field("sqlite", description="What keeps the journal; sqlite only.")
 
     @classmethod
     def settings_customise_sources(

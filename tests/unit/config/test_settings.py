@@ -117,3 +117,8 @@ def test_the_api_is_not_opened_without_tokens() -> None:
 )
 def test_the_api_may_listen_on_loopback_or_behind_tokens(environ: dict[str, str]) -> None:
     load_settings(environ).refuse_open_listener()
+
+
+def test_a_store_that_is_not_there_is_refused_and_not_passed_over() -> None:
+    with pytest.raises(ConfigError, match="ROLLBACKD_STORE"):
+        load_settings({"ROLLBACKD_STORE": "postgres"})

@@ -67,6 +67,8 @@ class Rollbacks:
             return
         self.running = None
         self.locked_out = self.locked_out or fact.outcome in LOCKING
+        if fact.outcome is RollbackOutcome.CANCELLED and started is None:
+            return  # a person ended what stood still: it came to rest when it began to hold
         if fact.outcome is not RollbackOutcome.FAILED_BEFORE_EFFECT:
             self.ended_at, self.refusals = fact.at, 0
             return

@@ -32,6 +32,15 @@ def test_how_it_began_is_known_after_it_came_to_hold() -> None:
     assert rollbacks.begun(RollbackId("r1")) == started("r1")
 
 
+def test_a_person_who_ends_what_holds_begins_no_other_cool_down() -> None:
+    rollbacks = Rollbacks()
+    rollbacks.start(started("r1"))
+    for at, outcome in ((2, RollbackOutcome.HOLDING), (900, RollbackOutcome.CANCELLED)):
+        rollbacks.end(RollbackEnded(target=SHOP, at=at, rollback=RollbackId("r1"), outcome=outcome))
+
+    assert rollbacks.ended_at == 2
+
+
 def test_only_the_newest_can_be_begun_anew() -> None:
     rollbacks = Rollbacks()
     rollbacks.start(started("r1"))

@@ -35,7 +35,7 @@ targets:
       latency:   {fly_edge: {preset: latency, delay: 0s}, interval: 5s, timeout: 2s}
       up:        {prometheus: {value: sum(fly_instance_up), delay: 0s}, interval: 5s, timeout: 2s}
       series:    {scrape: {url: "${EXPOSED_URL}", value: fly_instance_up}, interval: 5s}
-      disk:      {command: {argv: ["true"]}, interval: 5s, timeout: 2s}
+      disk:      {command: {argv: ["touch", "${LOOKED}"]}, interval: 5s, timeout: 2s}
     triggers:
       health-down: {probe: health, breach_when: {failing: true}}
       deploy-failed: {deploy_failed: true}
@@ -62,6 +62,7 @@ async def daemon(box: Sandbox, directory: Path) -> AsyncIterator[asyncio.subproc
     environment = bare_environment(
         {
             "SANDBOX_URL": urls.proxy_url,
+            "LOOKED": str(directory / "looked"),
             "EXPOSED_URL": f"{urls.sandbox_url}/metrics",
             "ROLLBACKD_CONFIG": str(config),
             "ROLLBACKD_STATE": str(directory / "state"),
@@ -126,7 +127,7 @@ async def memory_and_cpu(minutes: tuple[float, ...]) -> list[str]:
 
 
 async def start_up(times: int) -> list[str]:
-    """From exec to the first request of a probe that reaches the app."""
+    """From exec to the first look of any probe, seen from outside."""
     walls, cpus = [], []
     async with sandbox() as box:
         box.traffic(0)
@@ -148,7 +149,7 @@ async def _until_looked(box: Sandbox, directory: Path) -> tuple[float, float]:
     before = _answers(box)
     began = time.monotonic()
     async with daemon(box, directory) as process:
-        while _answers(box) == before:
+        while _answers(box) == before and not (directory / "looked").exists():
             if process.returncode is not None:
                 raise SystemExit((directory / "log").read_text(encoding="utf-8"))
             await asyncio.sleep(0.005)
@@ -156,7 +157,7 @@ async def _until_looked(box: Sandbox, directory: Path) -> tuple[float, float]:
 
 
 def _answers(box: Sandbox) -> float:
-    """Requests that came through the app's front door; nobody but the daemon makes any."""
+    """Requests that came through the app's front door; nobody but the probes makes any."""
     page = box.platform.counters.render()
     lines = [line for line in page.splitlines() if line.startswith("fly_edge_http_responses_count")]
     return sum(float(line.rpartition(" ")[2]) for line in lines)

@@ -7,7 +7,7 @@ from rollbackd.sandbox.scenarios import Scenario
 from rollbackd.sandbox.story import Teller
 
 HELD_SECONDS = 8.0  # so long the expected reason has to stand before it is the outcome
-QUIET_PHASES = frozenset({"checklist", "report"})
+QUIET_PHASES = frozenset({"checklist", "post_verification", "report"})  # PROVED says it
 TOLD = frozenset({"pending", "breached", "ok"})
 ENDED = frozenset({"succeeded", "compensated", "failed", "cancelled", "superseded", "holding"})
 
@@ -130,7 +130,9 @@ class Telling:
             return True
         out.outcome = "recovered"
         if out.recovered_at is not None:
-            self._say("proof", "RECOVERED: from here on every trigger is clear", out.recovered_at)
+            self._say(
+                "proof", "RECOVERED: every trigger has been clear since here", out.recovered_at
+            )
         if rollback["proved_at"] is not None:
             self._say("proof", "PROVED: it stayed clear long enough", rollback["proved_at"])
         return True

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-integration coverage check fmt bench faults lock mutate docs clean run-time dev
+.PHONY: demo test test-integration coverage check fmt bench lock mutate docs clean run-time dev
 
 demo: run-time
 	@$(BIN)/rollbackd demo

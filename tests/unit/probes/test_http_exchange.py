@@ -173,6 +173,7 @@ async def test_endless_interim_answers_end_at_the_deadline() -> None:
 @pytest.mark.parametrize(
     ("encoding", "packed"),
     [("gzip", gzip.compress(b"hello")), ("deflate", zlib.compress(b"hello")), ("br", b"hello")],
+    ids=["gzip", "deflate", "br"],  # the bytes carry the second they were packed in
 )
 async def test_a_packed_body_is_unpacked(encoding: str, packed: bytes) -> None:
     async with Loopback(answer(packed, Content_Encoding=encoding)) as server:

@@ -37,7 +37,7 @@ async def leave(directory: Path) -> None:
         now = clock.now()
         seen = ReleasesSeen(target=SHOP, at=now - 60, releases=(release(42), release(41)))
         await store.keep(seen)
-        until = now + 3600
+        until = now + 3570
         await store.keep(Paused(target=BLOG, at=now, until=until, by="ann", reason="migration"))
         await store.keep(Paused(target=SHOP, at=now, until=now - 1, by="ann", reason="over"))
         await store.record(Hold(target=BLOG, at=now, reason=HoldReason.PAUSED, why="by ann"))

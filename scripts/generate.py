@@ -1,4 +1,3 @@
-
 """Writes what is made from the models: the JSON Schemas and docs/thresholds.md (`make docs`)."""
 
 from pathlib import Path

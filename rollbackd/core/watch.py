@@ -52,6 +52,7 @@ class SignalWatch:
         self.asleep = False
         self.before = Trust.UNKNOWN
         self.before_since: float | None = None
+        self._spotless = True  # no bad look, no refusal and no gap since we began to look
         self._gap_since_restart = False
         self._block_next = False
         self._forget()
@@ -145,11 +146,13 @@ class SignalWatch:
 
     def _notice_gap(self) -> None:
         self._forget()
+        self._spotless = False
         self._gap_since_restart = self._block_next = True
 
     def _refuse(self, at: float) -> None:
         # It answers, so it is not down; it refuses us, so nothing else is known.
         self._drop_judgement()
+        self._spotless = False
         self.refused_at = at
 
     # The state machine ---------------------------------------------------------------------
@@ -178,6 +181,7 @@ class SignalWatch:
         if not bad:
             self.covered_seconds = 0.0
             return
+        self._spotless = False
         if self.bad_since is None:
             self.bad_since = at
             self._well_until_bad = self.known_well
@@ -196,7 +200,11 @@ class SignalWatch:
 
     @property
     def _covered(self) -> bool:
-        return self.signal.breaches is None or self.tally.full
+        """Whether enough good looks stand together to call it well.
+
+        After a bad one, as many as a breach would need; before the first bad one, one is enough.
+        """
+        return self.signal.breaches is None or self.tally.full or self._spotless
 
     # What comes out ------------------------------------------------------------------------
 

@@ -516,3 +516,47 @@ def test_a_breach_marks_the_release_bad_only_within_the_watch() -> None:
     for watch, standing in ((45, "bad"), (44, "unknown")):
         world = breached_world(target(trigger(down()), safety=replace(SAFETY, watch_seconds=watch)))
         assert world.state.ledger.standing(release(42)) == standing
+
+
+def test_a_few_good_looks_and_never_a_bad_one_are_enough_to_blame_the_release() -> None:
+    world = World(target(trigger(down())))
+    world.releases(0, release(41))
+    world.ok(5, 15)
+    world.bad_deploy(20)
+    world.fail(35, 45, 55, 65)
+
+    assert world.rolled(66).bad.version == 42
+
+
+def test_after_a_bad_look_a_few_good_ones_are_not_enough() -> None:
+    world = World(target(trigger(down())))
+    world.releases(0, release(41))
+    world.fail(65)
+    world.ok(75)
+    world.bad_deploy(80, answers=False)
+    world.fail(145, 155, 165, 175)
+
+    assert UNSEEN in str(doubts(world, 176))
+
+
+def test_after_a_gap_a_few_good_looks_are_not_enough() -> None:
+    world = World(target(trigger(down())))
+    world.releases(0, release(41))
+    world.ok(5)
+    world.ok(95)
+    world.bad_deploy(100, answers=False)
+    world.fail(165, 175, 185, 195)
+
+    assert UNSEEN in str(doubts(world, 196))
+
+
+def test_after_a_refusal_a_few_good_looks_are_not_enough() -> None:
+    world = World(target(trigger(down())))
+    world.releases(0, release(41))
+    world.ok(5)
+    world.refuse(15)
+    world.ok(25)
+    world.bad_deploy(30, answers=False)
+    world.fail(95, 105, 115, 125)
+
+    assert UNSEEN in str(doubts(world, 126))

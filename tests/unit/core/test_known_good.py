@@ -209,7 +209,8 @@ def test_a_release_seen_well_until_its_successor_came_is_good() -> None:
 def test_a_release_never_seen_well_stays_unknown() -> None:
     world = World(target(trigger(down())))
     world.releases(0, release(41))
-    world.ok(5, 15, 25)  # three of the four looks it takes
+    for at in (5, 15, 25):
+        world.miss(at)
     world.bad_deploy()
 
     assert standing(world, 41) == "unknown"

@@ -32,8 +32,9 @@ test: dev
 coverage: dev
 	$(BIN)/pytest -n 2 tests/unit/core --cov=rollbackd.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
+# One after the other: they measure real programs in real time, and must not be in each other's way.
 test-integration: dev
-	$(BIN)/pytest -n 2 -m "integration or slow"
+	$(BIN)/pytest -m "integration or slow"
 
 check: dev
 	$(BIN)/ruff format --check .

@@ -20,7 +20,8 @@ class Dependency:
 
     async def up(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(_take, sock=self._socket)
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(_Greeting, sock=self._socket)
 
     async def down(self) -> None:
         """Refuse from now on, on the same port."""
@@ -37,8 +38,14 @@ class Dependency:
         self._socket.close()
 
 
-async def _take(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.close()
+class _Greeting(asyncio.Protocol):
+    """Takes the connection and hangs up: that it was taken is the answer.
+
+    No task of its own, so that nothing is left open when everything is cancelled.
+    """
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 def _bound(port: int) -> socket.socket:

@@ -39,6 +39,7 @@ class Listener:
             backlog=BACKLOG,
             timeout_graceful_shutdown=1,
             server_header=False,
+            timeout_keep_alive=75,  # a client that asks every few seconds keeps its connection
         )
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None

@@ -24,7 +24,6 @@ KEYS = {
     "decided_at", "recovered_at", "seconds_to_decide", "seconds_to_recover", "failed_requests",
     "served_requests", "journal",
 }  # fmt: skip
-QUICK = "errors"  # the one that `make test` runs; the others take their time
 LONGEST_SECONDS = 110.0
 
 
@@ -62,7 +61,7 @@ def place() -> Iterator[Path]:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name == QUICK else pytest.mark.slow) for name in SCENARIOS],
+    [pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS],
 )
 async def test_a_scenario_ends_as_it_says_and_leaves_nothing_behind(name: str, place: Path) -> None:
     process = await demo(place, "--json", "--scenario", name)
@@ -106,7 +105,14 @@ def judge_held(wire: dict[str, Any], reason: str) -> None:
     assert wire["journal"] == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 async def test_a_demo_that_is_stopped_takes_its_processes_with_it(
     number: signal.Signals, place: Path
 ) -> None:
@@ -122,6 +128,7 @@ async def test_a_demo_that_is_stopped_takes_its_processes_with_it(
     await nothing_is_left(process, place)
 
 
+@pytest.mark.slow
 async def test_a_long_temporary_directory_is_no_obstacle(tmp_path: Path) -> None:
     long = tmp_path / ("x" * 90)
     long.mkdir()

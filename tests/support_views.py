@@ -13,18 +13,8 @@ from rollbackd.core.model import (
     TriggerState,
     Verdict,
 )
-from rollbackd.core.policy import (
-    After,
-    DeployFailed,
-    MassSafety,
-    Mode,
-    Policy,
-    ProbePolicy,
-    Safety,
-    Severity,
-    TargetPolicy,
-    Trigger,
-)
+from rollbackd.core.policy import After, MassSafety, Policy, ProbePolicy, Safety, TargetPolicy
+from rollbackd.core.rules import DeployFailed, Mode, Severity, Trigger
 from rollbackd.core.snapshot import ProbeView, ReleaseView, Snapshot, TargetView
 
 T0 = 1_800_000_000.0

@@ -8,7 +8,7 @@ from rollbackd.config.policy import Monitoring
 from rollbackd.config.scope import Scope
 from rollbackd.config.targets import Compiled, needs_prometheus, signals
 from rollbackd.core.facts import MeasureKind
-from rollbackd.core.policy import (
+from rollbackd.core.rules import (
     Comparison,
     Condition,
     Failing,

@@ -8,7 +8,7 @@ from rollbackd.config.schema_triggers import BoundSpec, ConditionSpec, Limit
 from rollbackd.config.scope import Scope
 from rollbackd.config.types import parse_duration, parse_ratio, refused
 from rollbackd.core.facts import MeasureKind
-from rollbackd.core.policy import (
+from rollbackd.core.rules import (
     Bound,
     Comparison,
     Condition,

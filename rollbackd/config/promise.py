@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from rollbackd.config.types import format_duration
 from rollbackd.core.facts import MeasureKind
 from rollbackd.core.model import ProbeName, TriggerName
-from rollbackd.core.policy import (
+from rollbackd.core.policy import ProbePolicy, TargetPolicy
+from rollbackd.core.rules import (
     Composite,
     DeployFailed,
     Mode,
-    ProbePolicy,
     Severity,
     Signal,
-    TargetPolicy,
     Trigger,
     TriggerRef,
 )

@@ -28,7 +28,8 @@ from rollbackd.config.types import (
     parse_ratio,
     refused,
 )
-from rollbackd.core.policy import Mode, Strategy, Traffic
+from rollbackd.core.policy import Strategy, Traffic
+from rollbackd.core.rules import Mode
 
 
 class TimingSpec(Spec):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Discriminator, Field, Tag, WithJsonSchema
 
 from rollbackd.config.types import Duration, Many, Spec, Word
-from rollbackd.core.policy import Mode, NoData, Severity
+from rollbackd.core.rules import Mode, NoData, Severity
 
 Limit: TypeAlias = Annotated[
     str | int | float,

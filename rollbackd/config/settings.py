@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from rollbackd.config.types import Url, refused
 from rollbackd.core.errors import ConfigError
-from rollbackd.core.policy import Mode
+from rollbackd.core.rules import Mode
 
 PREFIX = "ROLLBACKD_"
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:\s]+):([0-9]{1,5})")

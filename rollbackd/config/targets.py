@@ -21,7 +21,8 @@ from rollbackd.config.settings import Settings
 from rollbackd.config.shape import closest, fit
 from rollbackd.config.triggers import Known, compile_triggers
 from rollbackd.core.model import Json, JsonObject, ProbeName, TargetName
-from rollbackd.core.policy import Composite, PlanPolicy, ProbePolicy, Signal, TargetPolicy, Trigger
+from rollbackd.core.policy import PlanPolicy, ProbePolicy, TargetPolicy
+from rollbackd.core.rules import Composite, Signal, Trigger
 from rollbackd.plugins import ProbePlugin
 
 MOST_OF_A_KIND = 200  # probes, triggers or plans of one target

@@ -26,7 +26,7 @@ from rollbackd.config.scope import Scope
 from rollbackd.config.shape import closest, fit
 from rollbackd.core.facts import MeasureKind
 from rollbackd.core.model import ProbeName, TriggerName
-from rollbackd.core.policy import (
+from rollbackd.core.rules import (
     Breaches,
     Composite,
     DeployFailed,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from rollbackd.core.known_good import Goal, Standing
 from rollbackd.core.model import Release, RollbackId, TargetName, Verdict
-from rollbackd.core.policy import Mode, Policy, TargetPolicy, TimeWindow, Trigger
+from rollbackd.core.policy import Policy, TargetPolicy, TimeWindow
+from rollbackd.core.rules import Mode, Trigger
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import trust_of
 from rollbackd.core.watch import Trust

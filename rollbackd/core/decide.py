@@ -20,7 +20,8 @@ from rollbackd.core.model import (
     TriggerState,
     Verdict,
 )
-from rollbackd.core.policy import Policy, Severity, TargetPolicy, Trigger
+from rollbackd.core.policy import Policy, TargetPolicy
+from rollbackd.core.rules import Severity, Trigger
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import judge, onset_of, worst
 from rollbackd.core.wording import seconds

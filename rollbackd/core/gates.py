@@ -10,7 +10,8 @@ from rollbackd.core import known_good
 from rollbackd.core.caps import Reach
 from rollbackd.core.known_good import CONFIG_MARK, Goal
 from rollbackd.core.model import GateSays, HoldReason, Release, Verdict
-from rollbackd.core.policy import DeployFailed, Mode, TargetPolicy, Trigger
+from rollbackd.core.policy import TargetPolicy
+from rollbackd.core.rules import DeployFailed, Mode, Trigger
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import trust_of, veto_why
 from rollbackd.core.watch import Trust

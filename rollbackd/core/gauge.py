@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from rollbackd.core.facts import Check, CheckOutcome, Histogram, Measure, Ratio, Value
-from rollbackd.core.policy import (
+from rollbackd.core.rules import (
     Condition,
     Failing,
     FailingMachines,

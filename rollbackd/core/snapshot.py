@@ -13,7 +13,7 @@ from rollbackd.core.model import (
     TargetName,
     Verdict,
 )
-from rollbackd.core.policy import Mode
+from rollbackd.core.rules import Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,9 +39,10 @@ from rollbackd.core.model import (
     TriggerName,
     TriggerState,
 )
-from rollbackd.core.policy import DeployFailed, Policy, Severity, TargetPolicy, Trigger
+from rollbackd.core.policy import Policy, TargetPolicy
 from rollbackd.core.probe_track import ProbeTrack
 from rollbackd.core.rollbacks import Rollbacks
+from rollbackd.core.rules import DeployFailed, Severity, Trigger
 from rollbackd.core.settle import Settling, outcome_of, settling, waking
 from rollbackd.core.snapshot import TargetView
 from rollbackd.core.triggers import (

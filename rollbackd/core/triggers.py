@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol, assert_never
 from rollbackd.core import wording
 from rollbackd.core.deploys import Deploys
 from rollbackd.core.model import Json, TriggerName, TriggerState, Verdict
-from rollbackd.core.policy import Composite, DeployFailed, Signal, TargetPolicy, Trigger, TriggerRef
+from rollbackd.core.policy import TargetPolicy
+from rollbackd.core.rules import Composite, DeployFailed, Signal, Trigger, TriggerRef
 from rollbackd.core.watch import SignalWatch, Trust
 
 PRECEDENCE = (

@@ -8,7 +8,7 @@ from rollbackd.core.deploys import Deploys
 from rollbackd.core.facts import RollbackStarted
 from rollbackd.core.known_good import Ledger, Standing, goal
 from rollbackd.core.model import Release, ReleaseStatus, TriggerName, TriggerState, Verdict
-from rollbackd.core.policy import Severity, Trigger
+from rollbackd.core.rules import Severity, Trigger
 from rollbackd.core.snapshot import ReleaseView, RollbackView
 
 

@@ -13,7 +13,7 @@ from typing import Final
 from rollbackd.core.facts import CheckOutcome, Histogram, Measure, MissReason, Ratio
 from rollbackd.core.gauge import Gauge, holds
 from rollbackd.core.model import TriggerState
-from rollbackd.core.policy import NoData, Signal
+from rollbackd.core.rules import NoData, Signal
 from rollbackd.core.window import Tally
 
 LATE: Final = 1.5  # intervals a sample may come after the previous one and still cover the time

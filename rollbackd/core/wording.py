@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from rollbackd.core.model import Json, TriggerState
-from rollbackd.core.policy import (
+from rollbackd.core.rules import (
     Bound,
     Comparison,
     Failing,

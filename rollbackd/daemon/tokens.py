@@ -9,8 +9,9 @@ import structlog
 
 from rollbackd.core.errors import ConfigError, RollbackdError
 from rollbackd.core.model import TargetName
-from rollbackd.core.policy import Mode, Policy
+from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Platform, TokenReport
+from rollbackd.core.rules import Mode
 from rollbackd.fly.platform import FlyPlatform
 from rollbackd.telemetry import events
 

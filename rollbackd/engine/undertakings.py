@@ -11,7 +11,7 @@ import structlog
 
 from rollbackd.core.errors import Rejected, RollbackdError
 from rollbackd.core.model import RollBack, TargetName
-from rollbackd.core.policy import Mode
+from rollbackd.core.rules import Mode
 from rollbackd.core.runbook import Journal
 from rollbackd.engine import going_on
 from rollbackd.engine.runner import Runner

@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
 from rollbackd.core.model import Machine, TriggerState
-from rollbackd.core.policy import Mode
+from rollbackd.core.rules import Mode
 from rollbackd.core.snapshot import ProbeView, ReleaseView, Snapshot, TargetView
 from rollbackd.telemetry.catalogue import ALWAYS, GAUGES
 

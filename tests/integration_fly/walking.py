@@ -6,17 +6,9 @@ from typing import cast
 
 from rollbackd.clock import SystemClock
 from rollbackd.core.model import Json, JsonObject, Release, RollBack, TargetName
-from rollbackd.core.policy import (
-    After,
-    Mode,
-    PlanPolicy,
-    Safety,
-    Smoke,
-    Strategy,
-    TargetPolicy,
-    Traffic,
-)
+from rollbackd.core.policy import After, PlanPolicy, Safety, Smoke, Strategy, TargetPolicy, Traffic
 from rollbackd.core.ports import Observation, Seen, Store
+from rollbackd.core.rules import Mode
 from rollbackd.core.runbook import Phase, Plan, Step
 from rollbackd.executors.app import AppExecutor
 from rollbackd.fly.client import FlyClient

@@ -18,7 +18,7 @@ from rollbackd.config.promise import promises
 from rollbackd.config.reference import reference
 from rollbackd.config.types import Spec
 from rollbackd.core.model import TargetName
-from rollbackd.core.policy import Mode
+from rollbackd.core.rules import Mode
 from rollbackd.plugins import probes
 from tests.unit.config.fakes import PLUGINS
 from tests.unit.config.texts import PROBES, signal

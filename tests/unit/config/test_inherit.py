@@ -3,14 +3,7 @@
 from pathlib import Path
 
 from rollbackd.core.model import ProbeName, TargetName, TriggerName
-from rollbackd.core.policy import (
-    Bound,
-    Comparison,
-    Mode,
-    RatioBound,
-    Signal,
-    Trigger,
-)
+from rollbackd.core.rules import Bound, Comparison, Mode, RatioBound, Signal, Trigger
 from tests.unit.config.fakes import load_text
 from tests.unit.config.texts import HEAD, signal
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from rollbackd.core.facts import MeasureKind
 from rollbackd.core.model import ProbeName, TargetName, TriggerName
-from rollbackd.core.policy import (
+from rollbackd.core.policy import Strategy, TargetPolicy, TimeWindow, Traffic
+from rollbackd.core.rules import (
     Bound,
     Breaches,
     Comparison,
@@ -18,10 +19,6 @@ from rollbackd.core.policy import (
     RatioBound,
     Severity,
     Signal,
-    Strategy,
-    TargetPolicy,
-    TimeWindow,
-    Traffic,
     Trigger,
     TriggerRef,
     ValueBound,

@@ -4,7 +4,7 @@ import pytest
 
 from rollbackd.config.settings import Address, Settings, load_settings, variable
 from rollbackd.core.errors import ConfigError
-from rollbackd.core.policy import Mode
+from rollbackd.core.rules import Mode
 
 VARIABLES = {
     "ROLLBACKD_CONFIG", "ROLLBACKD_STATE", "ROLLBACKD_MODE", "ROLLBACKD_METRICS_LISTEN",

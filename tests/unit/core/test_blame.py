@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rollbackd.core.model import HoldReason, ReleaseStatus, TriggerName, TriggerState
-from rollbackd.core.policy import (
+from rollbackd.core.rules import (
     Composite,
     DeployFailed,
     Mode,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from rollbackd.core.decide import decide, explain
 from rollbackd.core.model import Hold, HoldReason, RollBack
-from rollbackd.core.policy import Mode
+from rollbackd.core.rules import Mode
 from tests.unit.core.world import (
     SHOP,
     World,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rollbackd.core.model import HoldReason, ReleaseStatus, TriggerState
-from rollbackd.core.policy import DeployFailed
+from rollbackd.core.rules import DeployFailed
 from tests.unit.core.world import (
     SAFETY,
     World,

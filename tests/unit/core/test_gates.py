@@ -13,7 +13,8 @@ from rollbackd.core.model import (
     RollbackOutcome,
     TriggerState,
 )
-from rollbackd.core.policy import DeployFailed, Mode, Severity, TargetPolicy, TimeWindow
+from rollbackd.core.policy import TargetPolicy, TimeWindow
+from rollbackd.core.rules import DeployFailed, Mode, Severity
 from tests.unit.core.world import (
     SAFETY,
     SHOP,

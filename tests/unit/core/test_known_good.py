@@ -246,7 +246,7 @@ def test_silence_declared_ok_does_not_make_a_release_good_before_a_sample_came()
 
 
 def test_a_deploy_trigger_in_peace_makes_no_release_good() -> None:
-    from rollbackd.core.policy import DeployFailed
+    from rollbackd.core.rules import DeployFailed
 
     world = World(target(trigger(DeployFailed()), trigger(down("machines"), name="machines")))
     world.releases(0, release(41))

@@ -3,7 +3,7 @@
 from rollbackd.core.decide import manual
 from rollbackd.core.facts import Paused
 from rollbackd.core.model import Hold, HoldReason, ReleaseStatus, RollBack, RollbackOutcome
-from rollbackd.core.policy import Mode
+from rollbackd.core.rules import Mode
 from tests.unit.core.world import SHOP, World, breached_world, down, release, target, trigger
 
 

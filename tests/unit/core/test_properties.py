@@ -38,14 +38,8 @@ from rollbackd.core.model import (
     RollbackOutcome,
     TriggerName,
 )
-from rollbackd.core.policy import (
-    Breaches,
-    Composite,
-    DeployFailed,
-    RatioBound,
-    TargetPolicy,
-    TriggerRef,
-)
+from rollbackd.core.policy import TargetPolicy
+from rollbackd.core.rules import Breaches, Composite, DeployFailed, RatioBound, TriggerRef
 from tests.unit.core.world import (
     SAFETY,
     SHOP,

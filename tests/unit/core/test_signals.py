@@ -6,7 +6,7 @@ import pytest
 
 from rollbackd.core.facts import Check, CheckOutcome, Value
 from rollbackd.core.model import TriggerState
-from rollbackd.core.policy import (
+from rollbackd.core.rules import (
     Bound,
     Breaches,
     Comparison,

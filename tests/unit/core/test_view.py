@@ -4,7 +4,7 @@ import pytest
 
 from rollbackd.core import wording
 from rollbackd.core.facts import Check, CheckOutcome
-from rollbackd.core.policy import Mode
+from rollbackd.core.rules import Mode
 from tests.unit.core.world import (
     World,
     breached_world,

@@ -40,8 +40,8 @@ from rollbackd.core.model import (
     TriggerName,
     Verdict,
 )
-from rollbackd.core.policy import (
-    After,
+from rollbackd.core.policy import After, MassSafety, Policy, ProbePolicy, Safety, TargetPolicy
+from rollbackd.core.rules import (
     Bound,
     Breaches,
     Comparison,
@@ -49,17 +49,12 @@ from rollbackd.core.policy import (
     Condition,
     DeployFailed,
     Failing,
-    MassSafety,
     Mode,
     NoData,
-    Policy,
-    ProbePolicy,
     QuantileBound,
     RatioBound,
-    Safety,
     Severity,
     Signal,
-    TargetPolicy,
     Trigger,
     TriggerRef,
     ValueBound,

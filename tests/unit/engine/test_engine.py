@@ -21,7 +21,7 @@ from rollbackd.core.facts import (
     Tick,
 )
 from rollbackd.core.model import Hold, HoldReason, ProbeName, RollBack
-from rollbackd.core.policy import Mode
+from rollbackd.core.rules import Mode
 from rollbackd.engine.engine import Engine
 from rollbackd.engine.recorder import Recorder
 from rollbackd.engine.runner import Runner

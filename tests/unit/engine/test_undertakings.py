@@ -13,8 +13,9 @@ from rollbackd.clock import FakeClock
 from rollbackd.core.errors import PermanentError, Rejected, Unauthorized
 from rollbackd.core.facts import Fact, Paused, ReleasesSeen, Tick
 from rollbackd.core.model import JsonObject, RollbackOutcome, TargetName
-from rollbackd.core.policy import Mode, PlanPolicy, Policy, Strategy, Traffic
+from rollbackd.core.policy import PlanPolicy, Policy, Strategy, Traffic
 from rollbackd.core.ports import Executor
+from rollbackd.core.rules import Mode
 from rollbackd.core.runbook import Journal, RollbackState, Step
 from rollbackd.engine.desk import Desk
 from rollbackd.engine.engine import Engine

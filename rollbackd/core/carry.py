@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from rollbackd.core.model import ProbeName
+from rollbackd.core.observed import Place
 from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.probe_track import ProbeTrack
 from rollbackd.core.rules import Composite, Signal
-from rollbackd.core.triggers import Place
 from rollbackd.core.watch import SignalWatch
 
 

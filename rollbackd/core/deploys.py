@@ -152,6 +152,10 @@ class Deploys:
             return None
         return None if self.underway(now, safety) else newest.version
 
+    def version_of(self, machine: str | None) -> int | None:
+        """Which release a machine ran at the newest look; None where it was not seen."""
+        return next((m.release_version for m in self.machines or () if m.id == machine), None)
+
     def on(self, release: Release) -> int:
         """How many machines run it."""
         return sum(self._runs(m, release) for m in self.machines or ())
@@ -167,7 +171,7 @@ class Deploys:
         return min(max(wanted, safety.settle_floor_seconds), safety.settle_ceiling_seconds)
 
     def settling(self, now: float, safety: Safety) -> bool:
-        return not self.settled and now <= self.settle_until(safety)
+        return not self.settled and now < self.settle_until(safety)
 
     def can_answer(self) -> bool:
         """Whether a success may come from the current release: one machine of it is started.

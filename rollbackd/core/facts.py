@@ -157,6 +157,63 @@ class ControlSeen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PastSeen:
+    """What a probe's source still knows of the time before we watched: (at, measure), rising.
+
+    Feeds the history of a regression trigger and nothing else: it neither breaches nor clears.
+    """
+
+    target: TargetName
+    probe: ProbeName
+    at: float
+    samples: tuple[tuple[float, Measure], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announced:
+    """A deploy is coming: whose, and of which commit. Tells who and what, decides nothing."""
+
+    target: TargetName
+    at: float
+    commit: str
+    by: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blessed:
+    """A person vouches for a release: good, whatever was seen of it."""
+
+    target: TargetName
+    at: float
+    version: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A person says that a release is never to be gone back to."""
+
+    target: TargetName
+    at: float
+    version: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unquarantined:
+    """A person takes a quarantine back: what is known of the release is unknown again."""
+
+    target: TargetName
+    at: float
+    version: int
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Paused:
     target: TargetName
     at: float
@@ -238,5 +295,6 @@ class Tick:
 TargetFact: TypeAlias = (
     Sample | Miss | Asleep | ReleasesSeen | MachinesSeen | ControlSeen | Paused | Resumed
     | Approved | Rejected | Unlocked | RollbackStarted | RollbackSwitched | RollbackEnded
+    | PastSeen | Announced | Blessed | Quarantined | Unquarantined
 )  # fmt: skip
 Fact: TypeAlias = TargetFact | Tick

@@ -11,7 +11,7 @@ from rollbackd.core.caps import Reach
 from rollbackd.core.known_good import CONFIG_MARK, Goal
 from rollbackd.core.model import GateSays, HoldReason, Release, Verdict
 from rollbackd.core.policy import TargetPolicy
-from rollbackd.core.rules import DeployFailed, Mode, Trigger
+from rollbackd.core.rules import DeployFailed, Mode, Regression, Trigger
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import trust_of, veto_why
 from rollbackd.core.watch import Trust
@@ -95,8 +95,11 @@ def settling(case: Case) -> Answer:
     return True, f"the release may settle for {left} more, or until its first success"
 
 
-def learning(_case: Case) -> Answer:
-    return False, "nothing has to be learned first"
+def learning(case: Case) -> Answer:
+    if not isinstance(case.trigger.rule, Regression):
+        return False, "nothing has to be learned first"
+    why = case.state.regressions.watches[case.trigger.name].learning()
+    return bool(why), why or "enough is known of the time before the release"
 
 
 def not_armed(case: Case) -> Answer:

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from rollbackd.core.facts import Check, CheckOutcome, Histogram, Measure, Ratio, Value
 from rollbackd.core.rules import (
+    BurnRateBound,
     Condition,
     Failing,
     FailingMachines,
@@ -85,6 +86,7 @@ def holds(condition: Condition, value: float) -> bool:
             | RatioBound(bound=bound)
             | QuantileBound(bound=bound)
             | ValueBound(bound=bound)
+            | BurnRateBound(bound=bound)
         ):
             return bound.holds(value)
         case _:

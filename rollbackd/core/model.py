@@ -42,6 +42,7 @@ class Release:
     created_at: float | None = None
     id: str = ""
     author: str = ""
+    commit: str = ""  # git commit, where an announcement, an image label or the deploy tells it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +67,7 @@ class Machine:
     lease_owner: str | None = None
     lease_ours: bool = False  # its description carries our mark
     op_id: str | None = None
+    private_ip: str = ""  # where a per-machine scrape finds it
 
 
 class RollbackOutcome(enum.StrEnum):

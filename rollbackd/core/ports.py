@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from rollbackd.core.facts import Asleep, Measure, Miss, TargetFact
+from rollbackd.core.facts import Fact, Measure, TargetFact
 from rollbackd.core.model import (
     Decision,
     Json,
@@ -52,7 +52,18 @@ class NobodyHome:
     """A probe's way to say: no machine of this autostopping app is started. Becomes `Asleep`."""
 
 
-Reading: TypeAlias = Measure | Missed | NobodyHome
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByMachine:
+    """A whole, and what single machines had of it: (machine id, measure).
+
+    The parts feed old-against-new only; they are not added to the whole.
+    """
+
+    whole: Measure | Missed | NobodyHome
+    parts: tuple[tuple[str, Measure], ...]
+
+
+Reading: TypeAlias = Measure | Missed | NobodyHome | ByMachine
 
 
 class Probe(Protocol):
@@ -61,6 +72,19 @@ class Probe(Protocol):
     async def take(self) -> Reading: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class KnowsPast(Protocol):
+    """What a probe may offer besides `Probe`: its source remembers the time before we watched."""
+
+    async def past(
+        self, since: float, until: float, step_seconds: float
+    ) -> Sequence[tuple[float, Measure]]:
+        """(at, measure) every `step_seconds`, rising, without what is not known. Each measure
+        counts what happened since the one before. Raises `core.errors` only.
+        """
+        ...
 
 
 class Control(Protocol):
@@ -241,28 +265,19 @@ class Store(Protocol):
     async def get_blob(self, key: str) -> Json: ...
 
 
+class FactRecord(Protocol):
+    """The daemon's own bounded record of what it knew, for `replay`. It may be lost."""
+
+    async def append(self, heard: Sequence[tuple[float, Fact]]) -> None:
+        """Add facts with the time each was heard, in the order they were taken in."""
+        ...
+
+    async def read(self, since: float) -> Sequence[tuple[float, Fact]]:
+        """What was heard at or after `since`, in that order."""
+        ...
+
+
 class Notifier(Protocol):
     """Tells people. One that is down never delays a rollback."""
 
     async def notify(self, event: JsonObject) -> None: ...
-
-
-__all__ = [
-    "Asleep",
-    "Clock",
-    "Control",
-    "Executor",
-    "KnowsHealthPaths",
-    "Miss",
-    "Missed",
-    "NobodyHome",
-    "Notifier",
-    "Observation",
-    "Platform",
-    "Probe",
-    "Reading",
-    "Recorded",
-    "Seen",
-    "Store",
-    "TokenReport",
-]

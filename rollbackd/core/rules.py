@@ -92,7 +92,22 @@ class ValueBound:
     bound: Bound
 
 
-Condition: TypeAlias = Failing | FailingMachines | RatioBound | QuantileBound | ValueBound
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurnRateBound:
+    """How many times faster than the objective allows the error budget burns: bad / (1 - slo).
+
+    Holds where it holds over the long window and over the short one. `slo` is 0..1, exclusive.
+    """
+
+    slo: float
+    bound: Bound
+    long_seconds: float
+    short_seconds: float
+
+
+Condition: TypeAlias = (
+    Failing | FailingMachines | RatioBound | QuantileBound | ValueBound | BurnRateBound
+)
 
 
 class NoData(enum.StrEnum):
@@ -155,7 +170,24 @@ class Composite:
     parts: tuple[Signal | TriggerRef, ...]
 
 
-Rule: TypeAlias = Signal | DeployFailed | Composite
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regression:
+    """Did the release make it worse? Compares the app with itself before the release.
+
+    Any of the probes may be missing, not all. `errors` counts (bad of total), `health` is a check,
+    `latency` a histogram. `odds`: the evidence at which it is breached, N to 1.
+    """
+
+    errors: ProbeName | None
+    health: ProbeName | None
+    latency: ProbeName | None
+    tick_seconds: float
+    odds: float
+    history_at_least_seconds: float
+    history_at_most_seconds: float
+
+
+Rule: TypeAlias = Signal | DeployFailed | Composite | Regression
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,13 +12,17 @@ from typing import assert_never
 from rollbackd.core.carry import by_probe, tracks, watches
 from rollbackd.core.deploys import Change, Deploys
 from rollbackd.core.facts import (
+    Announced,
     Approved,
     Asleep,
+    Blessed,
     CheckOutcome,
     ControlSeen,
     MachinesSeen,
     Miss,
+    PastSeen,
     Paused,
+    Quarantined,
     Rejected,
     ReleasesSeen,
     Resumed,
@@ -28,36 +32,28 @@ from rollbackd.core.facts import (
     Sample,
     TargetFact,
     Unlocked,
+    Unquarantined,
 )
 from rollbackd.core.known_good import Ledger
 from rollbackd.core.model import (
     Decision,
     ProbeName,
     Release,
-    ReleaseStatus,
     TargetName,
     TriggerName,
-    TriggerState,
 )
+from rollbackd.core.observed import Place
 from rollbackd.core.policy import Policy, TargetPolicy
 from rollbackd.core.probe_track import ProbeTrack
+from rollbackd.core.regressions import Regressions
 from rollbackd.core.rollbacks import Rollbacks
-from rollbackd.core.rules import DeployFailed, Severity, Trigger
+from rollbackd.core.rules import Trigger
 from rollbackd.core.settle import Settling, outcome_of, settling, waking
 from rollbackd.core.snapshot import TargetView
-from rollbackd.core.triggers import (
-    Place,
-    depends,
-    ill_before,
-    judge,
-    known_well,
-    onset_of,
-    state_of,
-    trust_of,
-    veto_why,
-)
+from rollbackd.core.standing import close, learn
+from rollbackd.core.triggers import judge, veto_why
 from rollbackd.core.view import healthy, release_views, rollback_view
-from rollbackd.core.watch import SignalWatch, Trust
+from rollbackd.core.watch import SignalWatch
 
 
 class TargetState:
@@ -66,7 +62,8 @@ class TargetState:
     __slots__ = (
         "_by_probe", "control_detail", "control_ok", "created_at", "decided", "deploys",
         "evaluated_at", "ledger", "local_minutes", "missing_images", "paused_by", "paused_until",
-        "platform_seen_at", "policy", "probes", "rollbacks", "suppressed", "triggers", "watches",
+        "platform_seen_at", "policy", "probes", "regressions", "rollbacks", "suppressed",
+        "triggers", "watches",
     )  # fmt: skip
 
     def __init__(self, policy: TargetPolicy, now: float) -> None:
@@ -78,6 +75,7 @@ class TargetState:
         self.watches: dict[Place, SignalWatch] = {}
         self.triggers: dict[TriggerName, Trigger] = {}
         self._by_probe: dict[ProbeName, tuple[Place, ...]] = {}
+        self.regressions = Regressions()
         self.rollbacks = Rollbacks()
         self.paused_until: float | None = None
         self.paused_by = ""
@@ -138,6 +136,17 @@ class TargetState:
             if not place.veto and watch is not before.get(place):
                 watch.counts_after = self.deploys.current_since
         self._by_probe = by_probe(self.watches)
+        for fresh in self.regressions.carry(old, policy):
+            if self.current is not None:
+                fresh.begin(max(now, self.deploys.current_since))
+
+    def advance(self, until: float) -> None:
+        """Close the ticks of regression triggers that ended by `until`."""
+        end = self.regressions.next_end
+        if end is None or end > until:
+            return
+        self.regressions.close(until, lambda name: bool(veto_why(self.triggers[name], self, until)))
+        learn(self, until, set(self.regressions.watches))
 
     def apply(self, fact: TargetFact) -> None:
         """Take one fact in. Late, doubled or broken ones change nothing."""
@@ -161,6 +170,10 @@ class TargetState:
                 self._switch(fact)
             case RollbackEnded():
                 self.rollbacks.end(fact)
+            case PastSeen():
+                self.regressions.remember(fact)
+            case Announced() | Blessed() | Quarantined() | Unquarantined():
+                pass  # FILL: ledger helper
             case _:
                 self._hear(fact)
 
@@ -183,7 +196,10 @@ class TargetState:
 
     def _sample(self, fact: Sample) -> None:
         track = self.probes.get(fact.probe)
-        if track is None or fact.machine is not None or fact.version is not None:
+        if track is None:
+            return
+        if fact.machine is not None or fact.version is not None:
+            self.regressions.take_part(fact, self.deploys)
             return  # one machine's share is part of the whole, which comes by itself
         if not track.take(fact.at, fact.measure):
             return
@@ -193,7 +209,8 @@ class TargetState:
         places = self._by_probe.get(fact.probe, ())
         for place in places:
             self.watches[place].take(fact.at, fact.measure, outcome, counts=counts or place.veto)
-        self._learn(fact.at, {place.trigger for place in places if not place.veto})
+        self.regressions.take(fact, outcome, counts=counts)
+        learn(self, fact.at, {place.trigger for place in places if not place.veto})
 
     def _settle(self, fact: Sample, outcome: CheckOutcome, track: ProbeTrack) -> bool:
         """Whether the sample counts, or belongs to a start that may take its time."""
@@ -235,7 +252,8 @@ class TargetState:
             return
         self.platform_seen_at = max(self.platform_seen_at, fact.at)
         if self.deploys.see_releases(fact) and self.current and self.deploys.newest:
-            self._close(self.current, self.deploys.came_at(self.deploys.newest))
+            close(self, self.current, self.deploys.came_at(self.deploys.newest))
+            self.regressions.foresee(fact.at)
         self._take_effect(fact.at)
 
     def _see_machines(self, fact: MachinesSeen) -> None:
@@ -249,43 +267,13 @@ class TargetState:
         change = self.deploys.take_effect(at, expected)
         if change is not None:
             self._begin(change)
-        self._learn(at, set())
+        learn(self, at, set())
 
     def _begin(self, change: Change) -> None:
         self.suppressed = 0
         for watch in self._following():
             watch.cross(change.came_at, change.at)
-
-    def _close(self, current: Release, came_at: float) -> None:
-        """A successor came at `came_at`: was the release it follows good?"""
-        critical = [t for t in self.policy.triggers if t.severity is Severity.CRITICAL]
-        quiet = not any(ill_before(t, self, came_at) for t in critical)
-        self.ledger.acquit(current, came_at)
-        well = quiet and current in self.ledger.cleared
-        if well and current.status is ReleaseStatus.COMPLETE:
-            self.ledger.good.add(current)
-
-    def _learn(self, at: float, touched: set[TriggerName]) -> None:
-        """Note whether the current release was seen well, or is to blame for a breach."""
-        if self.current is None or self.rollbacks.running is not None:
-            return
-        for trigger in self.policy.triggers:
-            if trigger.severity is Severity.CRITICAL and depends(trigger, touched, self.triggers):
-                self._note_standing(self.current, trigger, at)
-
-    def _note_standing(self, current: Release, trigger: Trigger, at: float) -> None:
-        if state_of(trigger, self, at) is TriggerState.BREACHED:
-            if self._blames(trigger, at):
-                onset = onset_of(judge(trigger, self, at))
-                self.ledger.accuse(current, at if onset is None else onset)
-        elif not isinstance(trigger.rule, DeployFailed) and known_well(trigger, self, at):
-            self.ledger.cleared.add(current)
-
-    def _blames(self, trigger: Trigger, at: float) -> bool:
-        watched = at - self.deploys.current_since <= self.policy.safety.watch_seconds
-        if not watched or not self.control_ok or self.deploys.rollback_why(self.ledger):
-            return False
-        return trust_of(trigger, self, at)[0] is not Trust.ILL and not veto_why(trigger, self, at)
+        self.regressions.begin(change)
 
     def _switch(self, fact: RollbackSwitched) -> None:
         started = self.rollbacks.switch(fact)
@@ -294,6 +282,7 @@ class TargetState:
         self.deploys.switch_back(started.good, fact.version, fact.at)
         for watch in self._following():
             watch.start_over(fact.at)
+        self.regressions.put_back(fact.at)
 
     def _following(self) -> list[SignalWatch]:
         """The watches that start anew with a release; a veto looks at something else."""

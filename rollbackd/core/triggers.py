@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol, assert_never
+from typing import NamedTuple, assert_never
 
 from rollbackd.core import wording
-from rollbackd.core.deploys import Deploys
+from rollbackd.core.deploy_verdict import deploy_state, judge_deploy
 from rollbackd.core.model import Json, TriggerName, TriggerState, Verdict
-from rollbackd.core.policy import TargetPolicy
-from rollbackd.core.rules import Composite, DeployFailed, Signal, Trigger, TriggerRef
-from rollbackd.core.watch import SignalWatch, Trust
+from rollbackd.core.observed import Observed, Place
+from rollbackd.core.rules import Composite, DeployFailed, Regression, Signal, Trigger, TriggerRef
+from rollbackd.core.watch import Trust
 
 PRECEDENCE = (
     TriggerState.BREACHED,
@@ -21,38 +21,11 @@ PRECEDENCE = (
 )
 
 
-class Place(NamedTuple):
-    """Where a signal stands: in a trigger's rule, or among its vetoes."""
-
-    trigger: TriggerName
-    veto: bool
-    at: int
-
-
-class Observed(Protocol):
-    """What of a target's state a verdict is made from."""
-
-    @property
-    def policy(self) -> TargetPolicy: ...
-
-    @property
-    def triggers(self) -> Mapping[TriggerName, Trigger]: ...
-
-    @property
-    def watches(self) -> Mapping[Place, SignalWatch]: ...
-
-    @property
-    def deploys(self) -> Deploys: ...
-
-    @property
-    def created_at(self) -> float: ...
-
-
 def judge(trigger: Trigger, state: Observed, now: float) -> Verdict:
     """What one trigger says at `now`, with the numbers that make it say so."""
     match trigger.rule:
         case DeployFailed():
-            return _judge_deploy(trigger, state, now)
+            return judge_deploy(trigger, state, now)
         case Signal():
             watch = state.watches[Place(trigger.name, veto=False, at=0)]
             return Verdict(
@@ -67,6 +40,8 @@ def judge(trigger: Trigger, state: Observed, now: float) -> Verdict:
             )
         case Composite(parts=parts):
             return _judge_composite(trigger, parts, state, now)
+        case Regression():
+            return _judge_regression(trigger, state, now)
         case _:
             assert_never(trigger.rule)
 
@@ -75,11 +50,13 @@ def state_of(trigger: Trigger, state: Observed, now: float) -> TriggerState:
     """The verdict's state alone; what a sample pays for."""
     match trigger.rule:
         case DeployFailed():
-            return _deploy_state(state, now)
+            return deploy_state(state, now)
         case Signal():
             return state.watches[Place(trigger.name, veto=False, at=0)].state(now)
         case Composite(every=every):
             return _combine([part.state for part in _parts(trigger, state, now)], every=every)
+        case Regression():
+            return state.regressions.watches[trigger.name].state(now)
         case _:
             assert_never(trigger.rule)
 
@@ -101,6 +78,9 @@ def trust_of(trigger: Trigger, state: Observed, now: float) -> tuple[Trust, floa
             # One part that went bad since the release is enough: without it, no breach.
             order = (Trust.WELL, Trust.UNKNOWN, Trust.ILL)
             return min(breached, key=lambda t: order.index(t[0]), default=(Trust.UNKNOWN, None))
+        case Regression():
+            since = state.regressions.watches[trigger.name].ill_before()
+            return (Trust.WELL if since is None else Trust.ILL), since
         case _:
             assert_never(trigger.rule)
 
@@ -109,12 +89,14 @@ def known_well(trigger: Trigger, state: Observed, now: float) -> bool:
     """Whether samples say that it is well; silence says nothing."""
     match trigger.rule:
         case DeployFailed():
-            return _deploy_state(state, now) is TriggerState.OK
+            return deploy_state(state, now) is TriggerState.OK
         case Signal():
             return state.watches[Place(trigger.name, veto=False, at=0)].well(now)
         case Composite(every=every):
             parts = _parts(trigger, state, now)
             return any(p.well for p in parts) if every else all(p.well for p in parts)
+        case Regression():
+            return state.regressions.watches[trigger.name].known_well(now)
         case _:
             assert_never(trigger.rule)
 
@@ -134,6 +116,9 @@ def ill_before(trigger: Trigger, state: Observed, at: float) -> bool:
                 for index, part in enumerate(parts)
             ]
             return all(ill) if every else any(ill)
+        case Regression():
+            onset = state.regressions.watches[trigger.name].onset
+            return onset is not None and onset < at
         case _:
             assert_never(trigger.rule)
 
@@ -250,34 +235,16 @@ def _judge_composite(
     )
 
 
-def _deploy_state(state: Observed, now: float) -> TriggerState:
-    deploys = state.deploys
-    newest = deploys.newest
-    if newest is None or (
-        deploys.machines is None and deploys.broken_off(now, state.policy.safety)
-    ):
-        return TriggerState.NO_DATA
-    if not deploys.broken_off(now, state.policy.safety) or not deploys.on(newest):
-        return TriggerState.OK
-    return TriggerState.BREACHED
-
-
-def _judge_deploy(trigger: Trigger, state: Observed, now: float) -> Verdict:
-    deploys, standing = state.deploys, _deploy_state(state, now)
-    newest = deploys.newest
-    if newest is None:
-        return Verdict(
-            trigger=trigger.name, state=standing, since=state.created_at, why="no release seen yet"
-        )
-    since, evidence = deploys.appeared_at(newest), {}
-    on = deploys.on(newest)
-    why = f"v{newest.version} is {newest.status.value}"
-    if standing is TriggerState.NO_DATA:
-        why += ", and no machine has been seen"
-    elif standing is TriggerState.BREACHED:
-        how = "failed" if newest.status.value == "failed" else "was interrupted"
-        why = f"{on} of {len(deploys.machines or ())} machines run v{newest.version}, which {how}"
-        evidence = {"onset_at": since, "machines_on_it": on}
-    elif deploys.broken_off(now, state.policy.safety):
-        why += ", no machine runs it: nothing to undo"
-    return Verdict(trigger=trigger.name, state=standing, since=since, why=why, evidence=evidence)
+def _judge_regression(trigger: Trigger, state: Observed, now: float) -> Verdict:
+    watch = state.regressions.watches[trigger.name]
+    onset = watch.onset
+    return Verdict(
+        trigger=trigger.name,
+        state=watch.state(now),
+        since=now if onset is None else onset,
+        value=watch.odds,
+        threshold=watch.rule.odds,
+        samples=watch.samples,
+        why=watch.why(now),
+        evidence=watch.evidence(),
+    )

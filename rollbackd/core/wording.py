@@ -7,6 +7,7 @@ from typing import assert_never
 from rollbackd.core.model import Json, TriggerState
 from rollbackd.core.rules import (
     Bound,
+    BurnRateBound,
     Comparison,
     Failing,
     FailingMachines,
@@ -58,6 +59,7 @@ def threshold(watch: SignalWatch) -> float | None:
             | RatioBound(bound=bound)
             | QuantileBound(bound=bound)
             | ValueBound(bound=bound)
+            | BurnRateBound(bound=bound)
         ):
             return bound.limit
         case _:
@@ -128,6 +130,9 @@ def _measured(watch: SignalWatch) -> str:
             name = f"p{100 * quantile:.4g}"
             compared = _against(bound, value, seconds(bound.limit))
             return f"{probe} {name} {seconds(value)} {of} {compared}"
+        case BurnRateBound(bound=bound):
+            compared = _against(bound, value, f"{plain(bound.limit)}×")
+            return f"{probe} burns its budget at {value:.3g}× its rate, {compared}"
         case ValueBound(bound=bound):
             return f"{probe} {plain(value)} {_against(bound, value, plain(bound.limit))}"
         case _:

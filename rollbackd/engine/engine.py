@@ -54,6 +54,7 @@ from rollbackd.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
 
+LATE_SECONDS: Final = 1.0  # what a tick of a regression trigger waits for its last samples
 DURABLE: Final = (
     Paused, Resumed, Unlocked, Approved, Rejected, RollbackStarted, RollbackSwitched, RollbackEnded,
 )  # fmt: skip
@@ -223,6 +224,7 @@ class Engine:
             if self.states.get(name) is not state:
                 continue  # a reload took it away while another one was judged
             state.local_minutes = minutes
+            state.advance(now - LATE_SECONDS)
             began = self.clock.monotonic()
             await self._judge(name, now, mass=failing)
             self.metrics.evaluated(name, self.clock.monotonic() - began)

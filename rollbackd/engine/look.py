@@ -13,6 +13,7 @@ from rollbackd.core.facts import (
     CheckOutcome,
     ControlSeen,
     Histogram,
+    Measure,
     Miss,
     MissReason,
     Ratio,
@@ -21,7 +22,7 @@ from rollbackd.core.facts import (
     Value,
 )
 from rollbackd.core.model import ProbeName, TargetName
-from rollbackd.core.ports import Clock, Control, Missed, NobodyHome, Probe, Reading
+from rollbackd.core.ports import ByMachine, Clock, Control, Missed, NobodyHome, Probe, Reading
 from rollbackd.engine.looplag import LoopLag
 from rollbackd.telemetry import events
 from rollbackd.telemetry.metrics import Metrics
@@ -72,7 +73,11 @@ class Looker:
         self._metrics.probe_taken(
             watched.target, watched.name, _result(reading), self._clock.monotonic() - began
         )
-        facts.append(_fact(watched, reading, at))
+        whole, parts = (
+            (reading.whole, reading.parts) if isinstance(reading, ByMachine) else (reading, ())
+        )
+        facts += [_part(watched, machine, measure, at) for machine, measure in parts]
+        facts.append(_fact(watched, whole, at))
         return facts
 
     def _control_seen(self, target: TargetName, *, ok: bool) -> ControlSeen:
@@ -101,6 +106,8 @@ class Looker:
 
 
 def _accuses(reading: Reading) -> bool:
+    if isinstance(reading, ByMachine):
+        return _accuses(reading.whole)
     return isinstance(reading, Check) and reading.outcome is not CheckOutcome.OK
 
 
@@ -114,9 +121,17 @@ def _result(reading: Reading) -> str:
             return "asleep"
         case Ratio() | Histogram() | Value():
             return "ok"
+        case ByMachine(whole=whole):
+            return _result(whole)
 
 
-def _fact(watched: Watched, reading: Reading, at: float) -> TargetFact:
+def _part(watched: Watched, machine: str, measure: Measure, at: float) -> TargetFact:
+    return Sample(
+        target=watched.target, probe=watched.name, at=at, measure=measure, machine=machine
+    )
+
+
+def _fact(watched: Watched, reading: Measure | Missed | NobodyHome, at: float) -> TargetFact:
     # `at` is when the look began: a look begun before the last machine was switched says nothing
     # about the release that came after.
     target, probe = watched.target, watched.name

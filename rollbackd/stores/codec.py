@@ -14,8 +14,11 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Final, cast
 
 from rollbackd.core.facts import (
+    Announced,
     Approved,
+    Blessed,
     Paused,
+    Quarantined,
     Rejected,
     ReleasesSeen,
     Resumed,
@@ -24,6 +27,7 @@ from rollbackd.core.facts import (
     RollbackSwitched,
     TargetFact,
     Unlocked,
+    Unquarantined,
 )
 from rollbackd.core.model import (
     Json,
@@ -151,6 +155,10 @@ _FACTS: Final[Mapping[str, Callable[[Mapping[str, Any]], TargetFact]]] = {
     "rollback_started": _started,
     "rollback_switched": lambda raw: RollbackSwitched(**raw),
     "rollback_ended": _ended,
+    "announced": lambda raw: Announced(**raw),
+    "blessed": lambda raw: Blessed(**raw),
+    "quarantined": lambda raw: Quarantined(**raw),
+    "unquarantined": lambda raw: Unquarantined(**raw),
 }
 _WORDS: Final[Mapping[type[TargetFact], str]] = {
     ReleasesSeen: "releases_seen",
@@ -162,4 +170,8 @@ _WORDS: Final[Mapping[type[TargetFact], str]] = {
     RollbackStarted: "rollback_started",
     RollbackSwitched: "rollback_switched",
     RollbackEnded: "rollback_ended",
+    Announced: "announced",
+    Blessed: "blessed",
+    Quarantined: "quarantined",
+    Unquarantined: "unquarantined",
 }

@@ -81,8 +81,8 @@ def test_settling_ends_by_itself_without_a_sample() -> None:
     world.bad_deploy(answers=False)
     world.fail(105)
 
-    assert world.gates(160)[HoldReason.SETTLING].holds
-    assert not world.gates(160.1)[HoldReason.SETTLING].holds
+    assert world.gates(159.9)[HoldReason.SETTLING].holds
+    assert not world.gates(160)[HoldReason.SETTLING].holds
     assert world.reason(161) is HoldReason.NO_DATA
 
 

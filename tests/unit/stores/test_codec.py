@@ -165,7 +165,10 @@ def test_an_odd_number_in_the_evidence_never_keeps_a_decision_from_disk(
 
 def test_what_is_measured_every_second_is_never_kept() -> None:
     known = {type(example) for example in (_EXAMPLES)}
-    never = {facts.Sample, facts.Miss, facts.Asleep, facts.MachinesSeen, facts.ControlSeen}
+    never = {
+        facts.Sample, facts.Miss, facts.Asleep, facts.MachinesSeen, facts.ControlSeen,
+        facts.PastSeen,
+    }  # fmt: skip
     assert known | never == set(get_args(facts.TargetFact))
     for kind in never:
         assert kind not in known
@@ -174,6 +177,10 @@ def test_what_is_measured_every_second_is_never_kept() -> None:
 
 
 _EXAMPLES = (
+    facts.Announced(target=TargetName("s"), at=1, commit="", by=""),
+    facts.Blessed(target=TargetName("s"), at=1, version=1, by="", reason=""),
+    facts.Quarantined(target=TargetName("s"), at=1, version=1, by="", reason=""),
+    facts.Unquarantined(target=TargetName("s"), at=1, version=1, by="", reason=""),
     facts.ReleasesSeen(target=TargetName("s"), at=1, releases=()),
     facts.Paused(target=TargetName("s"), at=1, until=2, by="", reason=""),
     facts.Resumed(target=TargetName("s"), at=1, by=""),

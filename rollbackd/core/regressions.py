@@ -1,0 +1,102 @@
+"""All regression triggers of one target: which sample concerns which of them. It judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rollbackd.core.deploys import Change, Deploys
+from rollbackd.core.facts import CheckOutcome, PastSeen, Sample
+from rollbackd.core.model import ProbeName, TriggerName
+from rollbackd.core.policy import TargetPolicy
+from rollbackd.core.regression import RegressionWatch
+from rollbackd.core.rules import Regression
+
+
+class Regressions:
+    """One watch per regression trigger."""
+
+    def __init__(self) -> None:
+        self.watches: dict[TriggerName, RegressionWatch] = {}
+        self._by_probe: dict[ProbeName, tuple[RegressionWatch, ...]] = {}
+
+    def carry(self, old: TargetPolicy, new: TargetPolicy) -> list[RegressionWatch]:
+        """Go on under this policy; returns the watches that are new."""
+        kept, self.watches = self.watches, {}
+        fresh = []
+        for trigger in new.triggers:
+            rule = trigger.rule
+            if not isinstance(rule, Regression):
+                continue
+            probes = {name: new.probes[name] for name in probes_of(rule)}
+            same = trigger.name in kept and _same(old, new, trigger.name)
+            watch = kept[trigger.name] if same else RegressionWatch(rule, probes)
+            self.watches[trigger.name] = watch
+            if not same:
+                fresh.append(watch)
+        self._by_probe = _by_probe(self.watches)
+        return fresh
+
+    def take(self, sample: Sample, outcome: CheckOutcome, *, counts: bool) -> None:
+        for watch in self._by_probe.get(sample.probe, ()):
+            watch.take(sample.at, sample.probe, sample.measure, outcome, counts=counts)
+
+    def take_part(self, sample: Sample, deploys: Deploys) -> None:
+        """One machine's share: of the current release, or of one before it."""
+        watches = self._by_probe.get(sample.probe, ())
+        current = deploys.current
+        version = deploys.version_of(sample.machine) if sample.version is None else sample.version
+        if not watches or current is None or version is None or version > current.version:
+            return
+        for watch in watches:
+            watch.take_part(sample.at, sample.probe, sample.measure, new=version == current.version)
+
+    def remember(self, fact: PastSeen) -> None:
+        for watch in self._by_probe.get(fact.probe, ()):
+            watch.remember(fact.probe, fact.samples)
+
+    def foresee(self, at: float) -> None:
+        for watch in self.watches.values():
+            watch.foresee(at)
+
+    def begin(self, change: Change) -> None:
+        for watch in self.watches.values():
+            watch.begin(change.at)
+
+    def put_back(self, at: float) -> None:
+        for watch in self.watches.values():
+            watch.put_back(at)
+
+    def close(self, until: float, excused: Callable[[TriggerName], bool]) -> None:
+        """Close the ticks that ended by `until`. `excused` is asked only where one did."""
+        for name, watch in self.watches.items():
+            end = watch.next_end
+            if end is not None and end <= until:
+                watch.close(until, excused=excused(name))
+
+    @property
+    def next_end(self) -> float | None:
+        """When the next tick ends."""
+        ends = [w.next_end for w in self.watches.values() if w.next_end is not None]
+        return min(ends, default=None)
+
+
+def probes_of(rule: Regression) -> tuple[ProbeName, ...]:
+    """The probes it is made from."""
+    return tuple(p for p in (rule.errors, rule.health, rule.latency) if p is not None)
+
+
+def _by_probe(
+    watches: Mapping[TriggerName, RegressionWatch],
+) -> dict[ProbeName, tuple[RegressionWatch, ...]]:
+    found: dict[ProbeName, list[RegressionWatch]] = {}
+    for watch in watches.values():
+        for probe in probes_of(watch.rule):
+            found.setdefault(probe, []).append(watch)
+    return {probe: tuple(each) for probe, each in found.items()}
+
+
+def _same(old: TargetPolicy, new: TargetPolicy, name: TriggerName) -> bool:
+    key = f"trigger:{name}"
+    before = {t.name: t.rule for t in old.triggers}.get(name)
+    after = {t.name: t.rule for t in new.triggers}.get(name)
+    return before == after and old.fingerprints.get(key) == new.fingerprints.get(key)

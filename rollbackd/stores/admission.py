@@ -37,7 +37,12 @@ def refuse_repeat(connection: sqlite3.Connection, key: str, decision: RollBack) 
         " FROM rollback r JOIN incident i ON i.id = r.incident WHERE i.dedupe_key = ?",
         (key,),
     ).fetchall()
-    spent = next((row["id"] for row in tries if row["applied"]), None)
+    pruned = connection.execute(
+        "SELECT spent_by AS id, 1 AS applied FROM incident"
+        " WHERE dedupe_key = ? AND spent_by IS NOT NULL",
+        (key,),
+    ).fetchall()
+    spent = next((row["id"] for row in (*tries, *pruned) if row["applied"]), None)
     if spent is not None:
         raise Rejected(
             f"v{decision.bad.version} of {decision.target} was already rolled back from: {spent}",

@@ -103,5 +103,8 @@ _V1: Final = (
         BEGIN SELECT RAISE (ABORT, 'the audit is append-only'); END""",
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1,)
+# Retention forgets a rollback; that its release was rolled back from must outlive it.
+_V2: Final = ("ALTER TABLE incident ADD COLUMN spent_by TEXT",)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_V1, _V2)
 SCHEMA_VERSION: Final = len(MIGRATIONS)

@@ -1,7 +1,7 @@
 """The state directory in SQLite: what survives. Waits for the disk, judges nothing.
 
 One thread owns the connection and does everything in the order it was asked, so nothing needs
-a lock. One daemon owns the directory (`stores.lock`); a reader opens it beside a living daemon.
+a lock. One daemon owns the directory (`stores.tenancy`); a reader opens it beside a living daemon.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from rollbackd.core.model import (
 from rollbackd.core.ports import Clock, Recorded
 from rollbackd.core.runbook import Journal, Plan, RollbackState, StepState
 from rollbackd.stores import audit, codec, database, history, journal_rows, kept
-from rollbackd.stores.lock import DirectoryLock
+from rollbackd.stores.state_file import StateFile
+from rollbackd.stores.tenancy import Tenancy
 
 FILE_NAME: Final = "rollbackd.db"
 T = TypeVar("T")
@@ -43,17 +44,27 @@ class SqliteStore:
     def __init__(self, directory: Path, clock: Clock, *, read_only: bool = False) -> None:
         self._path = directory / FILE_NAME
         self._clock = clock
-        self._read_only = read_only
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
-        self._lock = DirectoryLock(directory / f"{FILE_NAME}.lock")
+        self._tenancy = Tenancy(directory / f"{FILE_NAME}.lock", clock)
+        self._file = StateFile(self._path, clock, None if read_only else self._tenancy)
         self._thread: ThreadPoolExecutor | None = None
-        self._connection: sqlite3.Connection | None = None
+
+    async def stand_by(self, told: Callable[[str], None]) -> bool:
+        """Wait until the directory is ours; `open` comes next. True: its holder was frozen and is
+        deposed. `told` once, with who has it.
+        """
+        database.make_directory(self._path.parent)
+        return await self._tenancy.stand_by(told)
+
+    def check_ours(self, what: str) -> None:
+        """Raise Fenced, before `what` is sent, when another daemon took the directory over."""
+        self._tenancy.check_lock(what)
 
     async def open(self) -> None:
         """Take the directory, check and migrate the file. Raises Rejected when it is taken."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
         try:
-            await self._ask(self._open)
+            await self._ask(lambda: self._file.open(self._owner))
         except BaseException:
             await self.close()
             raise
@@ -62,7 +73,7 @@ class SqliteStore:
         if self._thread is None:
             return
         thread, self._thread = self._thread, None
-        await asyncio.get_running_loop().run_in_executor(thread, self._close)
+        await asyncio.get_running_loop().run_in_executor(thread, self._file.close)
         thread.shutdown(wait=True)
 
     async def facts(self, since: float) -> Sequence[TargetFact]:
@@ -194,36 +205,11 @@ class SqliteStore:
 
         return await self._read(work)
 
-    def _open(self) -> None:
-        now = self._clock.now()
-        if self._read_only:
-            self._connection = database.connect(self._path, read_only=True)
-            database.check_readable(self._connection, self._path)
-            return
-        database.make_directory(self._path.parent)
-        self._lock.take()
-        connection = self._connection = database.connect(self._path, read_only=False)
-        database.prepare(connection, self._path, now)
-        with database.transaction(connection):
-            audit.prune(connection, now)
-            audit.append(connection, "boot", at=now, data={"owner": self._owner})
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        self._lock.release()
-
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._ask(lambda: work(self._opened()))
+        return await self._ask(lambda: self._file.read(work))
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def whole() -> T:
-            connection = self._opened()
-            with database.transaction(connection):
-                return work(connection)
-
-        return await self._ask(whole)
+        return await self._ask(lambda: self._file.write(work))
 
     async def _ask(self, work: Callable[[], T]) -> T:
         """Run in the store's thread; a cancelled caller does not cut a transaction short."""
@@ -233,7 +219,3 @@ class SqliteStore:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except sqlite3.Error as error:
             raise database.translated(error, self._path) from error
-
-    def _opened(self) -> sqlite3.Connection:
-        assert self._connection is not None, "open() comes first"
-        return self._connection

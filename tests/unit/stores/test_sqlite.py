@@ -400,10 +400,9 @@ async def test_a_full_disk_is_a_temporary_error_that_loses_nothing(
 ) -> None:
     journal = await begun(store)
     rollback = journal.plan.rollback
-    connection = store._opened
 
     def limit(pages: int) -> None:
-        connection().execute(f"PRAGMA max_page_count = {pages}")
+        store._file.connection.execute(f"PRAGMA max_page_count = {pages}")
 
     await store._ask(lambda: limit(1))  # SQLite takes the present size where that is larger
     with pytest.raises(TemporaryError, match="no space left"):
@@ -421,7 +420,7 @@ async def test_a_rollback_nobody_knows_is_none(store: SqliteStore) -> None:
 
 async def test_every_commit_waits_for_the_disk(store: SqliteStore) -> None:
     def pragmas() -> tuple[str, int]:
-        connection = store._opened()
+        connection = store._file.connection
         (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
         (level,) = connection.execute("PRAGMA synchronous").fetchone()
         return mode, level

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rollbackd.core.known_good import Goal, Standing
+from rollbackd.core.known_good import Goal
+from rollbackd.core.ledger import Standing
 from rollbackd.core.model import Release, RollbackId, TargetName, Verdict
 from rollbackd.core.policy import Policy, TargetPolicy, TimeWindow
 from rollbackd.core.rules import Mode, Trigger

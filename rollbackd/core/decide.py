@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from rollbackd.core.caps import proposal_of, reach_of
 from rollbackd.core.gates import GATES, Case, ask, first_held
-from rollbackd.core.known_good import goal, same_content, secrets_drift
+from rollbackd.core.known_good import goal, secrets_drift
+from rollbackd.core.marks import same_content
 from rollbackd.core.model import (
     Decision,
     GateSays,
@@ -22,7 +23,9 @@ from rollbackd.core.model import (
 )
 from rollbackd.core.policy import Policy, TargetPolicy
 from rollbackd.core.rules import Severity, Trigger
+from rollbackd.core.sentence import BLAMED, accusation, doubt
 from rollbackd.core.state import TargetState
+from rollbackd.core.trial import HELD_BY_MODE, WouldHave
 from rollbackd.core.triggers import judge, onset_of, worst
 from rollbackd.core.wording import seconds
 
@@ -156,7 +159,7 @@ def _roll_back(case: Case, verdicts: tuple[Verdict, ...]) -> RollBack:
         bad=case.bad,
         good=case.goal.release,
         plan=case.trigger.plan,
-        why=case.verdict.why,
+        why=accusation(case.target.name, case.bad, case.verdict),
         requested_by=case.reach.approved_by or "rollbackd",
         onset_at=onset_of(case.verdict),
         later_version=case.state.deploys.without_effect(case.now, case.target.safety),
@@ -166,17 +169,35 @@ def _roll_back(case: Case, verdicts: tuple[Verdict, ...]) -> RollBack:
 
 
 def _held(case: Case, gate: GateSays, verdicts: tuple[Verdict, ...]) -> Hold:
+    word = accusation if gate.reason in BLAMED else doubt
+    _note_trial(case, gate)
     return Hold(
         target=case.target.name,
         at=case.now,
         reason=gate.reason,
-        why=f"{case.verdict.why}; {gate.why}",
+        why=f"{word(case.target.name, case.bad, case.verdict)}; {gate.why}",
         trigger=case.trigger.name,
         bad=case.bad,
         good=case.goal.release if case.goal else None,
         evidence=_evidence(case),
         verdicts=verdicts,
     )
+
+
+def _note_trial(case: Case, gate: GateSays) -> None:
+    """Remember what only the mode kept from being done. Nothing is ever decided by it."""
+    if gate.reason not in HELD_BY_MODE or case.bad is None or case.goal is None:
+        return
+    would = WouldHave(
+        version=case.bad.version,
+        to_version=case.goal.release.version,
+        at=case.now,
+        trigger=case.trigger.name,
+        why=accusation(case.target.name, case.bad, case.verdict),
+        held_by=gate.reason.value,
+        asks=bool(case.reach.doubts) or case.reach.budget_spent,
+    )
+    case.state.ledger.trial.note(would)
 
 
 def _evidence(case: Case) -> dict[str, Json]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from rollbackd.core.facts import MachinesSeen, ReleasesSeen
-from rollbackd.core.known_good import Ledger, returns_to, same_content
+from rollbackd.core.known_good import returns_to
+from rollbackd.core.ledger import Ledger
+from rollbackd.core.marks import same_content
 from rollbackd.core.model import Machine, Release, ReleaseStatus
 from rollbackd.core.policy import Safety
 
@@ -68,6 +71,11 @@ class Deploys:
             self._first_seen.setdefault(release.version, fact.at)
         self._refresh_current()
         return bool(self.known) and self.known[0].version > newest_before
+
+    def dress(self, told: Callable[[Release], Release]) -> None:
+        """Add what was announced of the releases to what the platform says of them."""
+        self.known = tuple(told(r) for r in self.known)
+        self._refresh_current()
 
     def see_machines(self, fact: MachinesSeen) -> None:
         self.machines_at = fact.at

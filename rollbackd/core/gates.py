@@ -8,7 +8,8 @@ from typing import Final, TypeAlias
 
 from rollbackd.core import known_good
 from rollbackd.core.caps import Reach
-from rollbackd.core.known_good import CONFIG_MARK, Goal
+from rollbackd.core.known_good import Goal
+from rollbackd.core.marks import CONFIG_MARK
 from rollbackd.core.model import GateSays, HoldReason, Release, Verdict
 from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.rules import DeployFailed, Mode, Regression, Trigger

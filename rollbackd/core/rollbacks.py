@@ -12,7 +12,7 @@ from rollbackd.core.facts import (
     RollbackStarted,
     RollbackSwitched,
 )
-from rollbackd.core.known_good import Marks
+from rollbackd.core.marks import Marks
 from rollbackd.core.model import RollbackId, RollbackOutcome
 from rollbackd.core.policy import Safety
 

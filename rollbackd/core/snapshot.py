@@ -14,6 +14,7 @@ from rollbackd.core.model import (
     Verdict,
 )
 from rollbackd.core.rules import Mode
+from rollbackd.core.trial import WouldHave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +48,15 @@ class RollbackView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseView:
-    """`standing`: good, unknown, bad or quarantined (design section 2)."""
+    """`standing`: good, unknown, bad or quarantined, and `why` in one line."""
 
     release: Release
     standing: str
+    why: str = ""
     current: bool = False
     goal: bool = False  # what a rollback would go back to now
+    passed_over: str = ""  # why it is not, where it is newer than the goal
+    url: str = ""  # of the pipeline that announced it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,10 @@ class TargetView:
     locked_out: bool
     cooldown_until: float | None
     budget_left: int
+    learning: tuple[str, ...] = ()  # a line per trigger with too little history
+    relapse: str = ""  # what the current release brings back that was quarantined
+    trial: str = ""  # `would have acted 2 times in 14 releases`
+    would_have: tuple[WouldHave, ...] = ()  # newest first
     app: str = ""  # what the platform calls it
 
 

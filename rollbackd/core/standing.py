@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from rollbackd.core.known_good import Ledger
+from rollbackd.core.ledger import Ledger
 from rollbackd.core.model import Release, ReleaseStatus, TriggerName, TriggerState
 from rollbackd.core.observed import Observed
 from rollbackd.core.rollbacks import Rollbacks
@@ -42,7 +42,7 @@ def close(state: Learns, current: Release, came_at: float) -> None:
     state.ledger.acquit(current, came_at)
     well = quiet and current in state.ledger.cleared
     if well and current.status is ReleaseStatus.COMPLETE:
-        state.ledger.good.add(current)
+        state.ledger.prove_good(current, came_at)
 
 
 def learn(state: Learns, at: float, touched: set[TriggerName]) -> None:
@@ -58,8 +58,14 @@ def learn(state: Learns, at: float, touched: set[TriggerName]) -> None:
 def _note(state: Learns, current: Release, trigger: Trigger, at: float) -> None:
     if state_of(trigger, state, at) is TriggerState.BREACHED:
         if _blames(state, trigger, at):
-            onset = onset_of(judge(trigger, state, at))
-            state.ledger.accuse(current, at if onset is None else onset)
+            verdict = judge(trigger, state, at)
+            onset = onset_of(verdict)
+            state.ledger.accuse(
+                current,
+                at if onset is None else onset,
+                why=f"breached {trigger.name}: {verdict.why}",
+                known=state.deploys.known,
+            )
     elif not isinstance(trigger.rule, DeployFailed) and known_well(trigger, state, at):
         state.ledger.cleared.add(current)
 

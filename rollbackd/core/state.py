@@ -34,7 +34,8 @@ from rollbackd.core.facts import (
     Unlocked,
     Unquarantined,
 )
-from rollbackd.core.known_good import Ledger
+from rollbackd.core.ledger import Ledger
+from rollbackd.core.marks import same_content
 from rollbackd.core.model import (
     Decision,
     ProbeName,
@@ -43,16 +44,15 @@ from rollbackd.core.model import (
     TriggerName,
 )
 from rollbackd.core.observed import Place
-from rollbackd.core.policy import Policy, TargetPolicy
+from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.probe_track import ProbeTrack
 from rollbackd.core.regressions import Regressions
 from rollbackd.core.rollbacks import Rollbacks
 from rollbackd.core.rules import Trigger
 from rollbackd.core.settle import Settling, outcome_of, settling, waking
-from rollbackd.core.snapshot import TargetView
 from rollbackd.core.standing import close, learn
-from rollbackd.core.triggers import judge, veto_why
-from rollbackd.core.view import healthy, release_views, rollback_view
+from rollbackd.core.triggers import veto_why
+from rollbackd.core.vouching import hear
 from rollbackd.core.watch import SignalWatch
 
 
@@ -102,26 +102,6 @@ class TargetState:
     def current(self) -> Release | None:
         return self.deploys.current
 
-    def view(self, policy: Policy, now: float) -> TargetView:
-        verdicts = tuple(judge(t, self, now) for t in self.policy.triggers)
-        safety = self.policy.safety
-        return TargetView(
-            name=self.name,
-            mode=self.policy.mode.cap(policy.mode_ceiling),
-            healthy=healthy(verdicts, self.triggers),
-            evaluated_at=self.evaluated_at,
-            decision=self.decided,
-            verdicts=verdicts,
-            probes=tuple(track.view() for track in self.probes.values()),
-            releases=release_views(self.ledger, self.deploys),
-            machines=self.deploys.machines or (),
-            rollback=rollback_view(self.rollbacks.running, self.rollbacks.switched_at),
-            paused_until=self.paused_until if self.paused(now) else None,
-            locked_out=self.rollbacks.locked_out,
-            cooldown_until=self.rollbacks.cooldown_until(safety),
-            budget_left=self.rollbacks.budget_left(now, safety),
-        )
-
     def paused(self, now: float) -> bool:
         return self.paused_until is not None and now < self.paused_until
 
@@ -165,7 +145,7 @@ class TargetState:
                 self._see_machines(fact)
             case RollbackStarted():
                 self.rollbacks.start(fact)
-                self.ledger.quarantined.add(fact.bad)
+                hear(self.ledger, fact, self.deploys.known)
             case RollbackSwitched():
                 self._switch(fact)
             case RollbackEnded():
@@ -173,7 +153,7 @@ class TargetState:
             case PastSeen():
                 self.regressions.remember(fact)
             case Announced() | Blessed() | Quarantined() | Unquarantined():
-                pass  # FILL: ledger helper
+                hear(self.ledger, fact, self.deploys.known)
             case _:
                 self._hear(fact)
 
@@ -251,10 +231,31 @@ class TargetState:
         if fact.at < self.deploys.releases_at:
             return
         self.platform_seen_at = max(self.platform_seen_at, fact.at)
+        self._match(fact)
+        before = {r.version: r.commit for r in self.deploys.known}
         if self.deploys.see_releases(fact) and self.current and self.deploys.newest:
             close(self, self.current, self.deploys.came_at(self.deploys.newest))
             self.regressions.foresee(fact.at)
+        self.deploys.dress(self.ledger.authorship.dress)
+        self.ledger.learn_commits(before, self.deploys.known)
+        self.ledger.note_relapses(self.deploys.known)
         self._take_effect(fact.at)
+
+    def _match(self, fact: ReleasesSeen) -> None:
+        """See whether what appears was announced. What was there before we looked was not."""
+        newest, running = self.deploys.newest, self.rollbacks.running
+        if self.deploys.releases_at == -math.inf:
+            return
+        ours = "" if running is None else running.good.content
+        self.ledger.authorship.match(
+            (
+                release
+                for release in fact.releases
+                if (newest is None or release.version > newest.version)
+                and not (ours and same_content(release.content, ours))
+            ),
+            fact.at,
+        )
 
     def _see_machines(self, fact: MachinesSeen) -> None:
         if fact.at >= self.deploys.machines_at:
@@ -264,9 +265,12 @@ class TargetState:
     def _take_effect(self, at: float) -> None:
         running = self.rollbacks.running
         expected = None if running is None else running.good
+        first = self.current is None
         change = self.deploys.take_effect(at, expected)
         if change is not None:
             self._begin(change)
+            if not first and change.release.version not in self.deploys.ours:
+                self.ledger.trial.watch(change.release.version)
         learn(self, at, set())
 
     def _begin(self, change: Change) -> None:

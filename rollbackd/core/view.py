@@ -6,10 +6,40 @@ from collections.abc import Mapping, Sequence
 
 from rollbackd.core.deploys import Deploys
 from rollbackd.core.facts import RollbackStarted
-from rollbackd.core.known_good import Ledger, Standing, goal
+from rollbackd.core.known_good import goal, passed_over
+from rollbackd.core.ledger import Ledger, Standing
 from rollbackd.core.model import Release, ReleaseStatus, TriggerName, TriggerState, Verdict
+from rollbackd.core.policy import Policy
 from rollbackd.core.rules import Severity, Trigger
-from rollbackd.core.snapshot import ReleaseView, RollbackView
+from rollbackd.core.snapshot import ReleaseView, RollbackView, TargetView
+from rollbackd.core.state import TargetState
+from rollbackd.core.triggers import judge
+
+
+def target_view(state: TargetState, policy: Policy, now: float) -> TargetView:
+    """Everything people see of one target, as it is at `now`."""
+    verdicts = tuple(judge(t, state, now) for t in state.policy.triggers)
+    safety = state.policy.safety
+    return TargetView(
+        name=state.name,
+        mode=state.policy.mode.cap(policy.mode_ceiling),
+        healthy=healthy(verdicts, state.triggers),
+        evaluated_at=state.evaluated_at,
+        decision=state.decided,
+        verdicts=verdicts,
+        probes=tuple(track.view() for track in state.probes.values()),
+        releases=release_views(state.ledger, state.deploys),
+        machines=state.deploys.machines or (),
+        rollback=rollback_view(state.rollbacks.running, state.rollbacks.switched_at),
+        paused_until=state.paused_until if state.paused(now) else None,
+        locked_out=state.rollbacks.locked_out,
+        cooldown_until=state.rollbacks.cooldown_until(safety),
+        budget_left=state.rollbacks.budget_left(now, safety),
+        learning=_learning(state),
+        relapse=state.ledger.relapse(state.current),
+        trial=state.ledger.trial.sentence,
+        would_have=tuple(reversed(state.ledger.trial.would_have.values())),
+    )
 
 
 def healthy(verdicts: Sequence[Verdict], triggers: Mapping[TriggerName, Trigger]) -> bool | None:
@@ -35,16 +65,20 @@ def rollback_view(
 
 
 def release_views(ledger: Ledger, deploys: Deploys) -> tuple[ReleaseView, ...]:
-    current = deploys.current
-    back_to = None if current is None else goal(ledger, deploys.known, current)
+    current, known = deploys.current, deploys.known
+    back_to = None if current is None else goal(ledger, known, current)
+    passed = {} if current is None else passed_over(ledger, known, current, back_to)
     return tuple(
         ReleaseView(
             release=release,
             standing=_standing(ledger, release, current).value,
+            why=ledger.why(release, known),
             current=current is not None and release.version == current.version,
             goal=back_to is not None and release.version == back_to.release.version,
+            passed_over=passed.get(release.version, ""),
+            url=ledger.authorship.url(release.version),
         )
-        for release in deploys.known
+        for release in known
     )
 
 
@@ -54,3 +88,8 @@ def _standing(ledger: Ledger, release: Release, current: Release | None) -> Stan
     if standing is Standing.UNKNOWN and release is current and seen_well:
         return Standing.GOOD  # as far as can be said before a successor comes
     return standing
+
+
+def _learning(state: TargetState) -> tuple[str, ...]:
+    whys = ((name, watch.learning()) for name, watch in state.regressions.watches.items())
+    return tuple(f"{name} is learning: {why}" for name, why in whys if why)

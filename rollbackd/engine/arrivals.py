@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rollbackd.core.facts import ReleasesSeen
-from rollbackd.core.known_good import returns_to, same_content
+from rollbackd.core.known_good import returns_to
+from rollbackd.core.marks import same_content
 from rollbackd.core.model import Release
 from rollbackd.core.state import TargetState
 

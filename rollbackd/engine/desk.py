@@ -19,6 +19,7 @@ from rollbackd.core.ports import Clock, Store
 from rollbackd.core.runbook import Journal, RollbackState
 from rollbackd.core.snapshot import TargetView
 from rollbackd.core.state import TargetState
+from rollbackd.core.view import target_view
 from rollbackd.engine import going_on
 from rollbackd.engine.engine import Engine
 from rollbackd.engine.reloader import Reloader
@@ -169,7 +170,7 @@ class Desk:
 
     def _view(self, name: str) -> TargetView:
         state = self._state(name)
-        return state.view(self.engine.policy, self.clock.now())
+        return target_view(state, self.engine.policy, self.clock.now())
 
     def _shape(self, view: TargetView) -> JsonObject:
         return shapes.target(view, app=self.apps(view.name))

@@ -41,6 +41,7 @@ from rollbackd.core.proof import Proof, Proved
 from rollbackd.core.runbook import Journal
 from rollbackd.core.snapshot import Snapshot
 from rollbackd.core.state import TargetState
+from rollbackd.core.view import target_view
 from rollbackd.engine.arrivals import arrivals
 from rollbackd.engine.keeping import Keeping
 from rollbackd.engine.local_time import local_minutes
@@ -178,7 +179,7 @@ class Engine:
 
     def snapshot(self) -> Snapshot:
         now = self.clock.now()
-        views = tuple(state.view(self.policy, now) for _, state in sorted(self.states.items()))
+        views = tuple(target_view(s, self.policy, now) for _, s in sorted(self.states.items()))
         return Snapshot(
             at=now, targets=views, control_ok=self.control_ok, config_hash=self.policy.hash
         )

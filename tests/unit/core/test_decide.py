@@ -26,7 +26,7 @@ def test_a_release_that_breaks_a_healthy_app_is_rolled_back_to_the_one_before() 
     assert (decision.bad.version, decision.good.version) == (42, 41)
     assert decision.trigger == "health-down"
     assert decision.onset_at == 115
-    assert decision.why == "health failing in 4 of the last 4 looks"
+    assert decision.why == "shop v42 is bad: health failing in 4 of the last 4 looks"
     assert decision.automatic
     assert decision.evidence["goal_standing"] == "good"
 
@@ -49,7 +49,7 @@ def test_a_rollback_carries_everything_a_runner_and_a_reader_need() -> None:
         bad=release(42),
         good=release(41),
         plan="app-and-database",
-        why="health failing in 4 of the last 4 looks",
+        why="shop v42 is bad: health failing in 4 of the last 4 looks",
         requested_by="rollbackd",
         onset_at=115,
         evidence={
@@ -70,7 +70,7 @@ def test_a_hold_over_a_breach_carries_as_much() -> None:
         target=SHOP,
         at=146,
         reason=HoldReason.OBSERVE_MODE,
-        why="health failing in 4 of the last 4 looks; the mode is observe",
+        why="shop v42 is bad: health failing in 4 of the last 4 looks; the mode is observe",
         trigger=world.target.triggers[0].name,
         bad=release(42),
         good=release(41),

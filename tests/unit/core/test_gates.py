@@ -15,6 +15,7 @@ from rollbackd.core.model import (
 )
 from rollbackd.core.policy import TargetPolicy, TimeWindow
 from rollbackd.core.rules import DeployFailed, Mode, Severity
+from rollbackd.core.view import target_view
 from tests.unit.core.world import (
     SAFETY,
     SHOP,
@@ -88,7 +89,9 @@ def test_a_hold_names_trigger_releases_and_both_reasons() -> None:
     held = world.held(146)
 
     assert (held.trigger, held.bad, held.good) == ("health-down", release(42), release(41))
-    assert held.why == "health failing in 4 of the last 4 looks; the mode is observe"
+    assert (
+        held.why == "shop v42 is bad: health failing in 4 of the last 4 looks; the mode is observe"
+    )
     assert held.evidence["failed"] == 4
     assert held.evidence["proposal"] == "shop-v42-to-v41"
     assert [v.state for v in held.verdicts] == [TriggerState.BREACHED]
@@ -167,9 +170,9 @@ def test_paused_until_its_end_or_until_resumed() -> None:
     world.tell(Paused(target=SHOP, at=140, until=150, by="eva", reason="migration"))
     assert world.reason(146) is R.PAUSED
     assert says(world, R.PAUSED) == (True, "paused by eva for 4 s more")
-    assert world.state.view(world.policy, 146).paused_until == 150
+    assert target_view(world.state, world.policy, 146).paused_until == 150
     assert says(world, R.PAUSED, 150)[0] is False
-    assert world.state.view(world.policy, 150).paused_until is None
+    assert target_view(world.state, world.policy, 150).paused_until is None
 
     world.tell(Resumed(target=SHOP, at=147, by="eva"))
 
@@ -200,7 +203,7 @@ def test_a_rollback_that_did_not_help_locks_out_until_unlocked(
         assert says(world, R.LOCKED_OUT, 151)[1] == (
             "the last rollback did not help: a person must look, then unlock"
         )
-    assert world.state.view(world.policy, 151).locked_out is locks_out
+    assert target_view(world.state, world.policy, 151).locked_out is locks_out
 
     world.started(152, release(42), release(41), name="r2", automatic=False)
     world.ended(153, name="r2")
@@ -307,7 +310,7 @@ def test_a_failed_deploy_needs_no_time_to_settle() -> None:
     decision = world.rolled(111)
 
     assert (decision.trigger, decision.bad.version) == ("deploy", 42)
-    assert decision.why == "1 of 2 machines run v42, which failed"
+    assert decision.why == "shop v42 is bad: 1 of 2 machines run v42, which failed"
     assert decision.onset_at == 100
     assert decision.evidence["machines_on_it"] == 1
     assert says(world, R.SETTLING, 111) == (False, "a failed deploy needs no time to settle")
@@ -463,9 +466,9 @@ def test_a_spent_budget_needs_approval() -> None:
     assert held.reason is R.BUDGET_SPENT
     assert held.why.endswith("2 rollbacks in 24 h are spent: the next one needs approval")
     assert held.evidence["caps"] == ["budget spent"]
-    assert world.state.view(world.policy, 146).budget_left == 0
+    assert target_view(world.state, world.policy, 146).budget_left == 0
     assert budget_world(1).rolled(146)
-    assert world.state.view(world.policy, -1000 + 86400).budget_left == 1
+    assert target_view(world.state, world.policy, -1000 + 86400).budget_left == 1
     assert world.state.rollbacks.budget_left(-1000 + 86399.9, SAFETY) == 0
 
 
@@ -692,7 +695,7 @@ def test_a_warning_is_shown_and_never_acts() -> None:
 
     assert (held.reason, held.trigger) == (R.OK, None)
     assert [v.state for v in held.verdicts] == [TriggerState.BREACHED, TriggerState.OK]
-    assert world.state.view(world.policy, 146).healthy is True
+    assert target_view(world.state, world.policy, 146).healthy is True
     assert world.state.ledger.standing(release(42)) == "unknown"
 
 
@@ -701,7 +704,7 @@ def test_a_target_of_warnings_only_is_ok_whatever_they_say() -> None:
 
     assert world.reason(146) is R.OK
     assert world.gates(146) == {}
-    assert world.state.view(world.policy, 146).healthy is None
+    assert target_view(world.state, world.policy, 146).healthy is None
 
 
 def test_a_target_without_triggers_has_no_data() -> None:

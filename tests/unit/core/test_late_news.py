@@ -1,6 +1,6 @@
 """A release that was on its way before we saw it must not cost its predecessor its good name."""
 
-from rollbackd.core.known_good import Ledger, Standing
+from rollbackd.core.ledger import Ledger, Standing
 from rollbackd.core.model import HoldReason
 from tests.unit.core.world import World, down, machine, release, target, trigger
 

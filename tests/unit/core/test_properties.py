@@ -40,6 +40,7 @@ from rollbackd.core.model import (
 )
 from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.rules import Breaches, Composite, DeployFailed, RatioBound, TriggerRef
+from rollbackd.core.view import target_view
 from tests.unit.core.world import (
     SAFETY,
     SHOP,
@@ -381,7 +382,7 @@ def test_no_stream_of_facts_can_break_the_state_or_the_decision(facts: list[Targ
         world.decide(now)
 
     world.gates(now)
-    world.state.view(world.policy, now)
+    target_view(world.state, world.policy, now)
 
 
 @settings(max_examples=25, deadline=None)

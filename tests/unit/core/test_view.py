@@ -5,6 +5,7 @@ import pytest
 from rollbackd.core import wording
 from rollbackd.core.facts import Check, CheckOutcome
 from rollbackd.core.rules import Mode
+from rollbackd.core.view import target_view
 from tests.unit.core.world import (
     World,
     breached_world,
@@ -20,7 +21,7 @@ from tests.unit.core.world import (
 def test_a_target_nothing_is_known_of() -> None:
     world = World(target(trigger(down())))
 
-    view = world.state.view(world.policy, 1)
+    view = target_view(world.state, world.policy, 1)
 
     assert (view.name, view.mode, view.healthy) == ("shop", Mode.AUTO, None)
     assert (view.decision, view.evaluated_at, view.rollback) == (None, None, None)
@@ -36,7 +37,7 @@ def test_a_target_in_the_middle_of_a_rollback() -> None:
     world.started(147, release(42), release(41))
     world.switched(150)
 
-    view = world.state.view(world.policy, 151)
+    view = target_view(world.state, world.policy, 151)
 
     assert view.mode is Mode.APPROVE
     assert (view.decision, view.evaluated_at) == (decision, 146)
@@ -47,21 +48,21 @@ def test_a_target_in_the_middle_of_a_rollback() -> None:
     assert view.rollback.switched_at == 150
     assert view.budget_left == 1
     world.ended(160)
-    assert world.state.view(world.policy, 161).cooldown_until == 460
+    assert target_view(world.state, world.policy, 161).cooldown_until == 460
 
 
 def test_health_is_what_critical_triggers_say() -> None:
     world = breached_world(target(trigger(down()), trigger(locks(), name="locks")))
-    assert world.state.view(world.policy, 146).healthy is False
+    assert target_view(world.state, world.policy, 146).healthy is False
 
     world.ok(155)
-    assert world.state.view(world.policy, 155).healthy is True
-    assert world.state.view(world.policy, 300).healthy is None
+    assert target_view(world.state, world.policy, 155).healthy is True
+    assert target_view(world.state, world.policy, 300).healthy is None
 
 
 def test_releases_show_their_standing_the_current_one_and_the_goal() -> None:
     world = breached_world()
-    views = world.state.view(world.policy, 146).releases
+    views = target_view(world.state, world.policy, 146).releases
 
     assert [(v.release.version, v.standing, v.current, v.goal) for v in views] == [
         (42, "bad", True, False),
@@ -72,11 +73,16 @@ def test_releases_show_their_standing_the_current_one_and_the_goal() -> None:
 def test_the_current_release_is_shown_good_once_it_was_seen_well() -> None:
     world = World(target(trigger(down())))
     world.releases(0, release(41), release(40))
-    assert [v.standing for v in world.state.view(world.policy, 1).releases] == ["unknown"] * 2
+    assert [v.standing for v in target_view(world.state, world.policy, 1).releases] == [
+        "unknown"
+    ] * 2
 
     world.ok(5, 15, 25, 35)
 
-    assert [v.standing for v in world.state.view(world.policy, 36).releases] == ["good", "unknown"]
+    assert [v.standing for v in target_view(world.state, world.policy, 36).releases] == [
+        "good",
+        "unknown",
+    ]
 
 
 def test_a_probe_shows_its_newest_look() -> None:
@@ -108,7 +114,7 @@ def test_a_probe_that_counts_shows_its_share_and_how_much_it_counted() -> None:
     world.ratio(15, 2, 10)
     world.value(5, 7)
     world.buckets(5, (1.0, 1), (float("inf"), 1))
-    views = {view.name: view for view in world.state.view(world.policy, 16).probes}
+    views = {view.name: view for view in target_view(world.state, world.policy, 16).probes}
 
     assert (views["errors"].value, views["errors"].samples) == (0.15, 20)  # type: ignore[index]  # names are strings
     assert (views["locks"].value, views["locks"].outcome) == (7, "ok")  # type: ignore[index]  # names are strings

@@ -1,0 +1,97 @@
+"""The first sentence about a target: its numbers first. It only words what was decided."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rollbackd.core.model import (
+    Decision,
+    Hold,
+    HoldReason,
+    Release,
+    RollBack,
+    TargetName,
+    TriggerState,
+    Verdict,
+)
+
+# Only where one of these holds is the release itself to blame: the gates before them ask for that.
+BLAMED: Final = frozenset(
+    {
+        HoldReason.COOLING_DOWN,
+        HoldReason.NO_GOOD_RELEASE,
+        HoldReason.QUARANTINED_ONLY,
+        HoldReason.IMAGE_MISSING,
+        HoldReason.SCHEMA_GUARD,
+        HoldReason.BUDGET_SPENT,
+        HoldReason.WINDOW,
+        HoldReason.OBSERVE_MODE,
+        HoldReason.AWAITING_APPROVAL,
+    }
+)
+
+_IN_PEACE: Final = {
+    TriggerState.OK: "is well",
+    TriggerState.PENDING: "is watched",
+    TriggerState.NO_DATA: "cannot be judged",
+    TriggerState.ERROR: "cannot be judged",
+    TriggerState.BREACHED: "is not blamed",
+}
+
+LEVELS: Final = ((1.0, "act"), (0.1, "suspicious"), (0.01, "watching"), (0.0, "quiet"))
+
+
+def accusation(target: TargetName, bad: Release | None, verdict: Verdict) -> str:
+    """`hotdash v43 is worse: errors 5.1 % (51 of 1,004), …`; bad where nothing is compared."""
+    word = "is worse" if compares(verdict) else "is bad"
+    return _sentence(target, bad, word, verdict.why)
+
+
+def doubt(target: TargetName, bad: Release | None, verdict: Verdict) -> str:
+    """The same numbers, where they do not accuse the release."""
+    return _sentence(target, bad, _IN_PEACE[verdict.state], verdict.why)
+
+
+def headline(decision: Decision, current: Release | None) -> str:
+    """What the decision rests on, in one sentence. `current`: the release that runs."""
+    if isinstance(decision, RollBack):
+        return decision.why
+    found = [v for v in decision.verdicts if v.trigger == decision.trigger]
+    verdict = found[0] if found else _telling(decision)
+    if verdict is None:
+        return _sentence(decision.target, current, "is not judged", "there are no triggers")
+    word = accusation if decision.reason in BLAMED else doubt
+    return word(decision.target, decision.bad or current, verdict)
+
+
+def compares(verdict: Verdict) -> bool:
+    """Whether it compares the release with the time before: its numbers are odds."""
+    return odds_of(verdict) is not None
+
+
+def odds_of(verdict: Verdict) -> float | None:
+    """The evidence that the release is worse, N to 1; None where the trigger compares nothing."""
+    odds = verdict.evidence.get("odds")
+    return None if odds is None else verdict.value
+
+
+def level(verdict: Verdict) -> str:
+    """quiet, watching, suspicious or act, as the evidence grows; empty where there is none.
+
+    By default 20, 200 and 2,000 to 1: docs/detection.md. Another `evidence:` moves all three.
+    """
+    odds = odds_of(verdict)
+    if odds is None or not verdict.threshold:
+        return ""
+    return next((word for part, word in LEVELS if odds >= part * verdict.threshold), "quiet")
+
+
+def _telling(decision: Hold) -> Verdict | None:
+    """In peace: the comparison, where there is one; it says most."""
+    rank = sorted(decision.verdicts, key=lambda v: not compares(v))
+    return rank[0] if rank else None
+
+
+def _sentence(target: TargetName, release: Release | None, word: str, why: str) -> str:
+    name = target if release is None else f"{target} v{release.version}"
+    return f"{name} {word}: {why}" if why else f"{name} {word}"

@@ -1,0 +1,56 @@
+"""What people, pipelines and rollbacks say of releases, noted in the ledger. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, TypeAlias, assert_never
+
+from rollbackd.core.facts import (
+    Announced,
+    Blessed,
+    Quarantined,
+    RollbackStarted,
+    Unquarantined,
+)
+from rollbackd.core.ledger import Ledger
+from rollbackd.core.model import Release
+
+Said: TypeAlias = Announced | Blessed | Quarantined | Unquarantined | RollbackStarted
+
+KEPT: Final = 500
+
+
+def hear(ledger: Ledger, said: Said, known: Sequence[Release]) -> None:
+    """Take it in, once: a ledger that was restored knows what it was told, and what came after.
+
+    What is said of a release that nobody knows is not taken in.
+    """
+    if isinstance(said, Announced):
+        ledger.authorship.hear(said)
+        return
+    release = said.bad if isinstance(said, RollbackStarted) else _the(known, said.version)
+    word = f"{type(said).__name__} v{release.version if release else 0} {said.at!r}"
+    if release is None or word in ledger.heard:
+        return
+    ledger.heard[word] = None
+    if len(ledger.heard) > KEPT:
+        del ledger.heard[next(iter(ledger.heard))]
+    match said:
+        case RollbackStarted():
+            who = said.trigger or "a person"
+            why = f"was rolled back from to v{said.good.version} by {who}"
+            ledger.quarantine(release, said.at, why=why, known=known)
+            ledger.trial.acted(release.version)
+        case Blessed():
+            ledger.bless(release, said.at, why=f"was blessed by {said.by}: {said.reason}")
+        case Quarantined():
+            why = f"was quarantined by {said.by}: {said.reason}"
+            ledger.quarantine(release, said.at, why=why, known=known)
+        case Unquarantined():
+            ledger.unquarantine(release)
+        case _:
+            assert_never(said)
+
+
+def _the(known: Sequence[Release], version: int) -> Release | None:
+    return next((r for r in known if r.version == version), None)

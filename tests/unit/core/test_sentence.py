@@ -1,0 +1,103 @@
+"""The first sentence: numbers first, and an accusation only where the release is to blame."""
+
+import pytest
+
+from rollbackd.core.model import Hold, HoldReason, TriggerName, TriggerState, Verdict
+from rollbackd.core.sentence import headline, level
+from tests.unit.core.world import (
+    SHOP,
+    World,
+    breached_world,
+    down,
+    failing,
+    release,
+    target,
+    trigger,
+)
+
+# The numbers of docs/detection.md.
+NUMBERS = "errors 5.1 % (51 of 1,004), before 0.12 %, tolerated 0.46 %; evidence 4,611 : 1"
+
+
+def verdict(
+    state: TriggerState = TriggerState.BREACHED, odds: float | None = 4611, **more: str
+) -> Verdict:
+    return Verdict(
+        trigger=TriggerName(more.get("name", "release-regression")),
+        state=state,
+        since=0,
+        value=odds,
+        threshold=2000,
+        why=more.get("why", NUMBERS),
+        evidence={} if odds is None else {"odds": odds},
+    )
+
+
+def hold(reason: HoldReason, *verdicts: Verdict) -> Hold:
+    about = verdicts[0].trigger if verdicts and reason is not HoldReason.OK else None
+    return Hold(target=SHOP, at=0, reason=reason, trigger=about, bad=release(43), verdicts=verdicts)
+
+
+def test_a_release_that_is_to_blame_is_worse_and_the_numbers_follow() -> None:
+    decision = hold(HoldReason.OBSERVE_MODE, verdict())
+
+    assert headline(decision, None) == f"shop v43 is worse: {NUMBERS}"
+
+
+def test_without_a_comparison_it_is_bad() -> None:
+    world = breached_world()
+
+    sentence = "shop v42 is bad: health failing in 4 of the last 4 looks"
+    assert headline(world.rolled(146), world.state.current) == sentence
+    assert world.rolled(146).why == sentence
+
+
+@pytest.mark.parametrize("reason", [HoldReason.VETOED, HoldReason.MASS_FAILURE, HoldReason.BLIND])
+def test_a_release_that_is_not_to_blame_is_not_accused(reason: HoldReason) -> None:
+    assert headline(hold(reason, verdict()), None) == f"shop v43 is not blamed: {NUMBERS}"
+
+
+def test_a_hold_begins_with_the_same_sentence_as_the_rollback_it_is_not() -> None:
+    vetoed = breached_world(target(trigger(down(), unless=(failing("database"),))))
+
+    decision = vetoed.held(146)
+
+    assert decision.why.startswith(headline(decision, None) + "; ")
+    assert decision.why.startswith("shop v42 is not blamed: health failing")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (TriggerState.OK, "is well"),
+        (TriggerState.PENDING, "is watched"),
+        (TriggerState.NO_DATA, "cannot be judged"),
+        (TriggerState.ERROR, "cannot be judged"),
+    ],
+)
+def test_in_peace_the_comparison_speaks(state: TriggerState, words: str) -> None:
+    plain = verdict(TriggerState.OK, None, name="health-down", why="health not failing")
+    decision = hold(HoldReason.OK, plain, verdict(state, 3))
+
+    assert headline(decision, release(44)) == f"shop v43 {words}: {NUMBERS}"
+
+
+def test_before_anything_is_known_it_says_that() -> None:
+    world = World(target())
+
+    assert headline(world.held(1), None) == "shop is not judged: there are no triggers"
+    assert headline(hold(HoldReason.OK, verdict(TriggerState.OK, why="")), None) == (
+        "shop v43 is well"
+    )
+
+
+@pytest.mark.parametrize(
+    ("odds", "word"),
+    [
+        (0, "quiet"), (19.9, "quiet"), (20, "watching"), (199, "watching"),
+        (200, "suspicious"), (1999, "suspicious"), (2000, "act"), (4611, "act"),
+        (None, ""), (-1, "quiet"),
+    ],
+)  # fmt: skip
+def test_the_evidence_has_four_levels(odds: float | None, word: str) -> None:
+    assert level(verdict(odds=odds)) == word

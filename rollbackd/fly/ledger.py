@@ -16,6 +16,7 @@ from typing import Protocol
 from rollbackd.core.errors import RollbackdError
 from rollbackd.core.model import Json, JsonObject
 from rollbackd.fly.client import FlyClient
+from rollbackd.fly.commit import commit_in, commit_of
 from rollbackd.fly.config_restore import fingerprint
 from rollbackd.fly.content import content_name, digest_or_ref, image_of
 from rollbackd.fly.json_shape import object_at, text_at, whole_at
@@ -37,6 +38,7 @@ class Known:
     """What is known of one release. `groups`: config fingerprint by process group."""
 
     image: str = ""
+    commit: str = ""
     groups: dict[str, str] = field(default_factory=dict)
     recipe: str = ""  # image and app config as the release record has them
     asked: bool = False  # whether the store was looked into
@@ -58,8 +60,13 @@ class Ledger:
         """Note what the machines of each release run."""
         for (version, group), peers in _by_release(machines).items():
             known = await self._recall(version)
+            told = known.commit or next(filter(None, map(commit_of, peers)), "")
             if group in known.groups:
+                if told != known.commit:  # kept by a version of us that did not look
+                    known.commit = told
+                    await self._write(version, known)
                 continue
+            known.commit = told
             ordinary = Counter(fingerprint(config_of(peer)) for peer in peers).most_common(1)[0][0]
             model = next(p for p in peers if fingerprint(config_of(p)) == ordinary)
             known.image = known.image or image_of(model)
@@ -149,6 +156,10 @@ class Ledger:
                 return found
         return None
 
+    def commit(self, version: int) -> str:
+        """The git commit a release was made from, "" when neither deploy nor image told it."""
+        return self._known.get(version, Known()).commit
+
     def groups(self, version: int) -> frozenset[str]:
         return frozenset(self._known.get(version, Known()).groups)
 
@@ -177,6 +188,7 @@ class Ledger:
         known = await self._recall(version)
         if group not in known.groups:
             known.image = known.image or self._image(text_at(config, "image"))
+            known.commit = known.commit or commit_in(config)
             await self._note(version, group, config)
         return version
 
@@ -191,7 +203,9 @@ class Ledger:
 
     async def _write(self, version: int, known: Known) -> None:
         if self._keep is not None:
-            value: JsonObject = {"image": known.image, "groups": dict(known.groups)}
+            value: JsonObject = {
+                "image": known.image, "commit": known.commit, "groups": dict(known.groups),
+            }  # fmt: skip
             await self._keep.put_blob(self._release_key(version), value)
 
     async def _recall(self, version: int) -> Known:
@@ -201,6 +215,7 @@ class Ledger:
         found = await self._keep.get_blob(self._release_key(version))
         groups = object_at(found, "groups")
         known.image = known.image or text_at(found, "image")
+        known.commit = known.commit or text_at(found, "commit")
         known.groups = {group: str(name) for group, name in groups.items()}
         known.asked = True  # once is enough: what comes later comes through us
         return known

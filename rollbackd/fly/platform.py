@@ -145,7 +145,8 @@ class FlyPlatform:
         if version is None:
             return None
         left_alone = self._left_alone(version, others)
-        return release_view(record, content=self.ledger.content(version, _ref(record), left_alone))
+        content = self.ledger.content(version, _ref(record), left_alone)
+        return release_view(record, content=content, commit=self.ledger.commit(version))
 
     def _left_alone(self, version: int | None, others: Mapping[str, str]) -> Mapping[str, str]:
         """Only the newest release is rolling out: groups it did not reach yet are as they are."""

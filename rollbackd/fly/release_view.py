@@ -12,7 +12,7 @@ from rollbackd.fly.machine_view import epoch_of
 _STATUS = {status.value: status for status in ReleaseStatus}
 
 
-def release_view(record: JsonObject, *, content: str) -> Release:
+def release_view(record: JsonObject, *, content: str, commit: str = "") -> Release:
     """An unknown status counts as pending: neither a good goal nor a failed deploy."""
     return Release(
         version=whole_at(record, "version") or 0,
@@ -22,6 +22,7 @@ def release_view(record: JsonObject, *, content: str) -> Release:
         created_at=epoch_of(text_at(record, "created_at") or text_at(record, "createdAt")),
         id=text_at(record, "id"),
         author=text_at(record, "user") or text_at(record, "user", "email"),
+        commit=commit,
     )
 
 

@@ -113,6 +113,17 @@ async def test_a_new_release_keeps_no_call_going_that_is_not_needed(
     assert sent == ["machines", "releases"]
 
 
+async def test_the_commit_a_deploy_names_is_shown_with_its_release(
+    sandbox: Sandbox, rig: Rig
+) -> None:
+    commit = "3f2a91c0" * 5
+    await sandbox.deploy(image="good", env={"GIT_SHA": commit})
+
+    releases = await rig.releases()
+
+    assert [(r.version, r.commit) for r in releases] == [(2, commit), (1, "")]
+
+
 async def test_the_platform_fits_what_the_engine_asks_for(rig: Rig) -> None:
     platform: Platform = rig.platform
 

@@ -5,18 +5,39 @@ from __future__ import annotations
 import asyncio
 import time
 
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # also counts a suspended machine
+_SLEW_SECONDS = 0.05  # a look; NTP itself moves far slower
+
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's time, but steady: somebody who sets the clock moves it only when asked.
+
+    Every window, cool-down and deadline counts on time that passes second by second.
+    """
+
+    def __init__(self) -> None:
+        self._began_at = time.time() - time.clock_gettime(_STEADY)
 
     def now(self) -> float:
-        return time.time()
+        return self._began_at + time.clock_gettime(_STEADY)
 
     def monotonic(self) -> float:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    def behind(self) -> float:
+        """By how many seconds the machine's clock is ahead of ours; negative: it is behind."""
+        return time.time() - self.now()
+
+    def slew(self) -> None:
+        """Follow the machine's clock by a little; called once a second it keeps up with NTP."""
+        self._began_at += max(-_SLEW_SECONDS, min(_SLEW_SECONDS, self.behind()))
+
+    def step(self) -> None:
+        """Take the machine's time as it is: `now` may jump, in either direction."""
+        self._began_at += self.behind()
 
 
 class FakeClock:

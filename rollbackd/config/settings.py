@@ -112,6 +112,9 @@ class Settings(BaseSettings):
         None, description="Prometheus, without /api/v1: https://api.fly.io/prometheus/<org>."
     )
     prometheus_token: Token | None = Field(None, description="Defaults to the Fly read token.")
+    allow_ephemeral: bool = Field(
+        False, description="On Fly: keep the journal on a disk that every start empties."
+    )
     store: Literal["sqlite"] = Field("sqlite", description="What keeps the journal; sqlite only.")
 
     @classmethod

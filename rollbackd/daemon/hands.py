@@ -26,6 +26,7 @@ from rollbackd.core.state import TargetState
 from rollbackd.daemon import tokens
 from rollbackd.daemon.hearing import Hearing
 from rollbackd.daemon.parts import Maker
+from rollbackd.daemon.tenure import Tenure
 from rollbackd.engine import going_on
 from rollbackd.engine.desk import asked_for
 from rollbackd.engine.engine import Engine
@@ -52,7 +53,7 @@ class Hands(AbstractAsyncContextManager["Hands"]):
             clock=clock,
             store=self._store,
             meter=Hearing(metrics),
-            permit=self._stop.check,
+            permit=Tenure(store=self._store, stop=self._stop, clock=clock).may_send,
         )
         self._parts = self._maker.make(loaded)
         tokens.refuse_own_app(self._parts.platforms, own_app)

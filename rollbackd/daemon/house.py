@@ -10,16 +10,19 @@ from typing import Any
 
 import structlog
 
+from rollbackd.clock import SystemClock
 from rollbackd.config.load import Loaded, content_hash
 from rollbackd.config.settings import Settings
-from rollbackd.core.errors import PermanentError
+from rollbackd.core.errors import PermanentError, TemporaryError
 from rollbackd.core.facts import Fact, Tick
 from rollbackd.core.model import TargetName
 from rollbackd.core.policy import Policy
-from rollbackd.core.ports import Clock, Executor, TokenReport
+from rollbackd.core.ports import Executor, TokenReport
 from rollbackd.daemon import tokens
 from rollbackd.daemon.hearing import Hearing
 from rollbackd.daemon.parts import Maker
+from rollbackd.daemon.tenure import Tenure
+from rollbackd.daemon.timekeeper import Timekeeper
 from rollbackd.daemon.vitals import DaemonVitals
 from rollbackd.engine.desk import Desk
 from rollbackd.engine.engine import Engine
@@ -44,29 +47,31 @@ log = structlog.get_logger()
 SOCKET = "rollbackd.sock"
 TOKENS_EVERY_SECONDS = 3600.0
 TOKENS_SOON_SECONDS = 10.0  # after a platform that did not answer
+FUTURE_SECONDS = 5.0
 
 
 class House:
     """The daemon's rooms: `open`, run `tasks`, `drain`, `close`."""
 
     def __init__(
-        self, *, settings: Settings, clock: Clock, metrics: Metrics, loaded: Loaded
+        self, *, settings: Settings, clock: SystemClock, metrics: Metrics, loaded: Loaded
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
         self._own_app = os.environ.get("FLY_APP_NAME") or None
-        inbox: asyncio.Queue[Fact] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Fact] = asyncio.Queue()
         hearing = Hearing(metrics)
         self._store = SqliteStore(settings.state, clock)
         self._stop = StopSwitch(settings.state)
+        self._tenure = Tenure(store=self._store, stop=self._stop, clock=clock)
         self._maker = Maker(
             settings=settings,
             own_app=self._own_app,
             clock=clock,
             store=self._store,
             meter=hearing,
-            permit=self._stop.check,
+            permit=self._tenure.may_send,
         )
         self._reports: dict[TargetName, TokenReport] = {}
         self._ask_tokens = asyncio.Event()
@@ -74,16 +79,14 @@ class House:
         tokens.refuse_own_app(self._parts.platforms, self._own_app)
         self._recorder = Recorder(self._store)
         self._lag = LoopLag(clock, metrics)
-        self._engine = self._make_engine(loaded.policy, inbox, hearing)
+        self._engine = self._make_engine(loaded.policy, hearing)
         self._poller = Poller(
             clock=clock,
             looker=Looker(clock, self._lag, metrics),
             metrics=metrics,
-            publish=inbox.put_nowait,
+            publish=self._publish,
         )
-        self._watcher = Watcher(
-            clock=clock, platforms=self._parts.platforms, publish=inbox.put_nowait
-        )
+        self._watcher = Watcher(clock=clock, platforms=self._parts.platforms, publish=self._publish)
         self._reloader = Reloader(
             clock=clock,
             metrics=metrics,
@@ -100,21 +103,31 @@ class House:
             started_at=clock.now(),
         )
         self._listeners = self._make_listeners()
+        self._timekeeper = Timekeeper(
+            clock=clock,
+            states=lambda: list(self._engine.states.values()),
+            record=self._record_jump,
+            begin_anew=self._begin_anew,
+        )
         self._soon: set[asyncio.Task[str]] = set()
 
     @property
     def addresses(self) -> list[str]:
         return [listener.address for listener in self._listeners]
 
+    @property
+    def busy(self) -> bool:
+        """The disk has not answered yet."""
+        return self._store.busy
+
     async def open(self) -> None:
         """Take the state directory, remember, listen. Nothing is looked at before this."""
-        await self._store.open()
+        await self._tenure.begin()
         await self._engine.remember()
         self._metrics.adopt(self._engine.policy)
         self._metrics.show(self._engine.snapshot)
         self._metrics.reloaded("success", "start", self._clock.now())
-        for listener in self._listeners:
-            await listener.start()
+        await self._tenure.listen(self._listeners)
         self._poller.start()
         self._poller.adopt(self._parts.watched)
 
@@ -128,6 +141,8 @@ class House:
             "watcher": self._watcher.run(),
             "reloader": self._reloader.run(),
             "tokens": self._look_at_tokens(),
+            "timekeeper": self._timekeeper.run(),
+            "tenure": self._tenure.run(),
         }
 
     async def drain(self) -> None:
@@ -137,10 +152,13 @@ class House:
         await self._poller.stop()
         await self._engine.runner.drain()
         await self._recorder.flush()
+        with contextlib.suppress(TemporaryError):
+            await self._store.record_line(
+                "hand_over", {"left": len(await self._store.unfinished())}
+            )
 
     async def close(self) -> None:
-        for listener in self._listeners:
-            await listener.stop()
+        await asyncio.gather(*(listener.stop() for listener in self._listeners))
         await self._parts.close()
         await self._maker.close()
         await self._store.close()
@@ -172,6 +190,21 @@ class House:
         self._metrics.adopt(self._engine.policy)
         self._poller.adopt(parts.watched)
         await old.close()
+
+    async def _record_jump(self, seconds: float) -> None:
+        with contextlib.suppress(TemporaryError):
+            await self._store.record_line("clock_jumped", {"seconds": round(seconds, 1)})
+
+    async def _begin_anew(self) -> None:
+        """After the clock was set: as after a restart."""
+        self._engine.states = {}
+        await self._engine.recall(self._engine.policy)
+        self._engine.adopt(self._engine.policy)
+
+    def _publish(self, fact: Fact) -> None:
+        # A look that began before the clock was set back would keep out all that come after it.
+        if fact.at <= self._clock.now() + FUTURE_SECONDS:
+            self._inbox.put_nowait(fact)
 
     async def _tick(self) -> None:
         while True:
@@ -211,12 +244,12 @@ class House:
     async def _prove(self, target: TargetName, rollback: Any) -> Any:
         return await self._engine.prove(target, rollback)
 
-    def _make_engine(self, policy: Policy, inbox: asyncio.Queue[Fact], hearing: Hearing) -> Engine:
+    def _make_engine(self, policy: Policy, hearing: Hearing) -> Engine:
         runner = Runner(
             clock=self._clock,
             store=self._store,
             executor_for=self._executor_for,
-            publish=inbox.put_nowait,
+            publish=self._inbox.put_nowait,
             prove=self._prove,
             stop=self._stop,
             events=hearing.tell,
@@ -228,7 +261,7 @@ class House:
             recorder=self._recorder,
             metrics=self._metrics,
             policy=self._capped(policy),
-            inbox=inbox,
+            inbox=self._inbox,
         )
 
     def _make_listeners(self) -> list[Listener]:
@@ -245,5 +278,6 @@ class House:
             Listener(
                 private_app(self._desk, tokens=Tokens(), count=count, trusted=True),
                 settings.state / SOCKET,
+                ours=True,
             ),
         ]

@@ -6,14 +6,13 @@ import random
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from rollbackd import __version__
 from rollbackd.config.load import Loaded
 from rollbackd.config.settings import Settings
-from rollbackd.config.targets import TargetSettings
+from rollbackd.config.targets import TargetSettings, same_host
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.model import ProbeName, TargetName
 from rollbackd.core.ports import Clock, Executor, Store
@@ -172,7 +171,7 @@ class Maker:
             return None
         settings = self._settings
         token = settings.prometheus_token
-        if token is None and _same_host(target.prometheus_url, settings.fly_api_url):
+        if token is None and same_host(target.prometheus_url, settings.fly_api_url):
             own = target.fly.token if target.fly else None
             token = settings.fly_read_token or own or settings.fly_token
         return PrometheusAccess(
@@ -186,8 +185,3 @@ class Maker:
         ours = type(self._settings).model_fields["fly_machines_url"].default
         # Behind another base URL (a sandbox) that base is the control; Fly's edge says nothing.
         return (machines, EDGE) if machines == ours else (machines,)
-
-
-def _same_host(url: str, other: str) -> bool:
-    """A Fly token goes to Fly's own host and to nobody else's Prometheus."""
-    return urlsplit(url)[:2] == urlsplit(other)[:2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from typing import Final
 
 from rollbackd.core.facts import (
@@ -28,15 +29,20 @@ def keep(connection: sqlite3.Connection, fact: TargetFact) -> None:
             _insert(connection, fact, rollback="")
 
 
-def load(connection: sqlite3.Connection, since: float) -> list[TargetFact]:
-    """In the order they entered. `since` bounds the release lists only: a lock-out has no age."""
+def load(connection: sqlite3.Connection, since: float, now: float) -> list[TargetFact]:
+    """In the order they entered. `since` bounds the release lists only: a lock-out has no age.
+
+    What was heard by a clock that was later set back happened now: from a future it would keep
+    out everything that comes.
+    """
     rows = connection.execute(
         "SELECT kind, body FROM fact WHERE kind <> 'releases_seen' OR at >= ?"
         " OR id IN (SELECT max(id) FROM fact WHERE kind = 'releases_seen' GROUP BY target)"
         " ORDER BY id",
         (since,),
     )
-    return [codec.fact_from(row["kind"], row["body"]) for row in rows]
+    facts = (codec.fact_from(row["kind"], row["body"]) for row in rows)
+    return [fact if fact.at <= now else replace(fact, at=now) for fact in facts]
 
 
 def _keep_releases(connection: sqlite3.Connection, fact: ReleasesSeen) -> None:

@@ -48,6 +48,7 @@ class SqliteStore:
         self._tenancy = Tenancy(directory / f"{FILE_NAME}.lock", clock)
         self._file = StateFile(self._path, clock, None if read_only else self._tenancy)
         self._thread: ThreadPoolExecutor | None = None
+        self._working = False
 
     async def stand_by(self, told: Callable[[str], None]) -> bool:
         """Wait until the directory is ours; `open` comes next. True: its holder was frozen and is
@@ -55,6 +56,11 @@ class SqliteStore:
         """
         database.make_directory(self._path.parent)
         return await self._tenancy.stand_by(told)
+
+    @property
+    def busy(self) -> bool:
+        """A call on the store's thread has begun and not ended."""
+        return self._working
 
     def check_ours(self, what: str) -> None:
         """Raise Fenced, before `what` is sent, when another daemon took the directory over."""
@@ -77,7 +83,8 @@ class SqliteStore:
         thread.shutdown(wait=True)
 
     async def facts(self, since: float) -> Sequence[TargetFact]:
-        return await self._read(lambda c: kept.load(c, since))
+        now = self._clock.now()
+        return await self._read(lambda c: kept.load(c, since, now))
 
     async def keep(self, fact: TargetFact) -> None:
         def work(connection: sqlite3.Connection) -> None:
@@ -216,6 +223,15 @@ class SqliteStore:
         if self._thread is None:
             raise PermanentError("the store is closed", hint="this is a bug in rollbackd")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._thread, self._worked, work
+            )
         except sqlite3.Error as error:
             raise database.translated(error, self._path) from error
+
+    def _worked(self, work: Callable[[], T]) -> T:
+        self._working = True
+        try:
+            return work()
+        finally:
+            self._working = False

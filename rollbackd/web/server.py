@@ -24,8 +24,11 @@ _ONLY_US = 0o177
 class Listener:
     """Serves one app on `host:port`, `[::]:port` (both families) or a Unix socket's path."""
 
-    def __init__(self, app: ASGIApp, listen: str | Path) -> None:
+    def __init__(self, app: ASGIApp, listen: str | Path, *, ours: bool = False) -> None:
+        """`ours`: the path's directory is locked by us, so whoever still answers there is not."""
         self._listen = listen
+        self._ours = ours
+        self._inode = 0
         self._config = uvicorn.Config(
             app,
             lifespan="off",
@@ -52,7 +55,8 @@ class Listener:
     async def start(self) -> None:
         """Listening when this returns. Raises ConfigError when the address is not to be had."""
         if isinstance(self._listen, Path):
-            bound = _bind_path(self._listen)
+            bound = _bind_path(self._listen, ours=self._ours)
+            self._inode = self._listen.stat().st_ino
             self._address = str(self._listen)
         else:
             bound = _bind_address(self._listen)
@@ -72,7 +76,9 @@ class Listener:
         await self._task
         self._server = self._task = None
         if isinstance(self._listen, Path):
-            self._listen.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                if self._listen.stat().st_ino == self._inode:  # else a successor listens there
+                    self._listen.unlink()
 
 
 class _Server(uvicorn.Server):
@@ -118,12 +124,12 @@ def _bind_address(listen: str) -> socket.socket:
         ) from error
 
 
-def _bind_path(path: Path) -> socket.socket:
+def _bind_path(path: Path, *, ours: bool) -> socket.socket:
     if len(os.fsencode(path)) > _LONGEST_PATH:
         raise ConfigError(
             f"the path of the socket is too long: {path}", hint="use a shorter ROLLBACKD_STATE"
         )
-    _clear_away(path)
+    _clear_away(path, ours=ours)
     path.parent.mkdir(parents=True, exist_ok=True)
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # The mode must be right from the first moment: chmod after bind leaves a gap.
@@ -139,14 +145,17 @@ def _bind_path(path: Path) -> socket.socket:
     return bound
 
 
-def _clear_away(path: Path) -> None:
-    """Remove what a dead daemon left. Refuses to take a living one's place."""
+def _clear_away(path: Path, *, ours: bool) -> None:
+    """Remove what a dead daemon left. Refuses to take a living one's place, but for `ours`."""
     try:
         kind = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(kind):
         raise ConfigError(f"{path} is there and is not a socket", hint="move it away")
+    if ours:
+        path.unlink(missing_ok=True)
+        return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as knock:
         knock.settimeout(1)
         try:

@@ -17,6 +17,7 @@ class Broken:
     """A house one of whose rooms raises."""
 
     addresses = ()
+    busy = False
     closed = 0
 
     def __init__(self, **_parts: object) -> None: ...

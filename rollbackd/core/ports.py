@@ -125,6 +125,15 @@ class Platform(Protocol):
 
 
 @runtime_checkable
+class RemembersMachines(Protocol):
+    """What a platform may offer besides `Platform`: the machines without a call of one's own."""
+
+    async def recent_machines(self, max_age_seconds: float) -> tuple[Machine, ...]:
+        """As `machines`, but perhaps as old as that: somebody else asked a moment ago."""
+        ...
+
+
+@runtime_checkable
 class KnowsHealthPaths(Protocol):
     """What a platform may offer besides `Platform`: the paths of its own HTTP checks."""
 

@@ -132,6 +132,7 @@ def view(machine: JsonObject, *, content: str, now: float) -> Machine:
         lease_owner=lease.owner if lease else None,
         lease_ours=lease is not None and lease.ours,
         op_id=_op_id(object_at(config, "metadata")),
+        private_ip=text_at(machine, "private_ip"),
     )
 
 

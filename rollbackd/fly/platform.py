@@ -63,7 +63,13 @@ class FlyPlatform:
 
     async def machines(self) -> tuple[Machine, ...]:
         """All that deploys look after, in Fly's order; empty only when there is none."""
-        machines = await self.fleet()
+        return await self._views(await self.fleet())
+
+    async def recent_machines(self, max_age_seconds: float) -> tuple[Machine, ...]:
+        """As `machines`, but at most so old: the list may be asked for once a second only."""
+        return await self._views(await self.recent_fleet(max_age_seconds))
+
+    async def _views(self, machines: Sequence[JsonObject]) -> tuple[Machine, ...]:
         await self.ledger.learn(machines)
         others, now = newest_by_group(machines), self._clock.now()
         return tuple(

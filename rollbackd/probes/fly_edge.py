@@ -1,11 +1,15 @@
 """The `fly_edge` probe: what users got at Fly's edge, by presets over Fly's Prometheus.
 
 Edge series and not app series: a total outage shows there, and may make the app's own vanish.
+Only the app series know machines: they are asked for the parts, while two releases serve.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
@@ -16,15 +20,9 @@ from rollbackd.config.types import Duration
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.facts import MeasureKind
 from rollbackd.plugins import ProbeContext
-from rollbackd.probes.promql import (
-    INTERVAL_SECONDS,
-    BadOfTotalQuery,
-    HistogramQuery,
-    PromQl,
-    Query,
-    kind_of,
-    needed_access,
-)
+from rollbackd.probes.access import needed_access
+from rollbackd.probes.promql import INTERVAL_SECONDS, PromQl, Shares
+from rollbackd.probes.queries import BadOfTotalQuery, HistogramQuery, Query, kind_of
 
 DELAY_SECONDS = 30.0  # the newest half minute is not there yet
 
@@ -32,6 +30,14 @@ DELAY_SECONDS = 30.0  # the newest half minute is not there yet
 _TOTAL = "sum(increase(fly_edge_http_responses_count{app=%s}[$window]))"
 _BAD = 'sum(increase(fly_edge_http_responses_count{app=%s,status=~"5.."}[$window]))'
 _SECONDS = "sum by (le) (increase(fly_edge_http_response_time_seconds_bucket{app=%s}[$window]))"
+
+MACHINE = "instance"  # Fly's label for the machine's id
+_OF_MACHINES = "app=%s,instance=~%s"
+_TOTAL_BY = "sum by (instance) (increase(fly_app_http_responses_count{%s}[$window]))"
+_BAD_BY = 'sum by (instance) (increase(fly_app_http_responses_count{%s,status=~"5.."}[$window]))'
+_SECONDS_BY = (
+    "sum by (le, instance) (increase(fly_app_http_response_time_seconds_bucket{%s}[$window]))"
+)
 
 
 class FlyEdgeConfig(BaseModel):
@@ -69,6 +75,15 @@ class FlyEdgeConfig(BaseModel):
         # Without a single 5xx its series does not exist, and an empty vector is not a zero.
         return BadOfTotalQuery(bad=f"{_BAD % quoted} or 0 * {total}", total=total)
 
+    def query_by_machine(self, app: str, machines: Sequence[str]) -> Query:
+        """The same of what reached these machines, told apart by MACHINE."""
+        ids = "|".join(map(re.escape, machines))
+        which = _OF_MACHINES % (json.dumps(app), json.dumps(ids))
+        if self.preset == "latency":
+            return HistogramQuery(histogram=_SECONDS_BY % which)
+        total = _TOTAL_BY % which
+        return BadOfTotalQuery(bad=f"{_BAD_BY % which} or 0 * {total}", total=total)
+
 
 class FlyEdgeProbe(PromQl):
     """Asks Fly's Prometheus about the target's own app."""
@@ -91,4 +106,6 @@ class FlyEdgeProbe(PromQl):
                 f"probe {context.name} needs a Fly app, and target {context.target} names none",
                 hint="give the target fly: {app: name}",
             )
-        return cls(config.query(context.app), needed_access(context), context, config.delay)
+        app = context.app
+        shares = Shares(label=MACHINE, query=partial(config.query_by_machine, app))
+        return cls(config.query(app), needed_access(context), context, config.delay, shares)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self, TypeAlias
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, StringConstraints, model_validator
 
 from rollbackd.config.types import Duration, Spec, Url, refused
 from rollbackd.core.facts import MeasureKind
 from rollbackd.plugins import ProbeContext, PrometheusAccess
-from rollbackd.probes.promql import (
-    INTERVAL_SECONDS,
+from rollbackd.probes.access import needed_access
+from rollbackd.probes.promql import INTERVAL_SECONDS, PromQl, Shares
+from rollbackd.probes.queries import (
     BadOfTotalQuery,
     HistogramQuery,
-    PromQl,
     Query,
     ValueQuery,
     kind_of,
-    needed_access,
 )
+
+LabelName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 
 
 class PrometheusConfig(Spec):
@@ -49,6 +50,11 @@ class PrometheusConfig(Spec):
         default=None, description="Another Prometheus than the one in ROLLBACKD_PROMETHEUS_URL."
     )
     token: SecretStr | None = Field(default=None, description="The token for `url`.")
+    by: LabelName | None = Field(
+        default=None,
+        description="The label with the machine's id, which the queries keep; all are summed.",
+        examples=["instance"],
+    )
 
     @model_validator(mode="after")
     def _one_measure(self) -> Self:
@@ -59,6 +65,8 @@ class PrometheusConfig(Spec):
             raise refused("exactly one of bad + total, histogram, value")
         if self.token is not None and self.url is None:
             raise refused("a token without a url", "the token belongs to the url beside it")
+        if self.by is not None and self.value is not None:
+            raise refused("by and value together", "only counts can be told apart and summed")
         return self
 
     def query(self) -> Query:
@@ -93,4 +101,5 @@ class PrometheusProbe(PromQl):
 
     @classmethod
     def build(cls, config: PrometheusConfig, context: ProbeContext) -> Self:
-        return cls(config.query(), config.access(context), context, config.delay)
+        shares = None if config.by is None else Shares(label=config.by)
+        return cls(config.query(), config.access(context), context, config.delay, shares)

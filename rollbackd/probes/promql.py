@@ -5,41 +5,32 @@ Two looks never share a second of data: evaluation times stand on a grid of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
-from urllib.parse import urlencode
 
-from rollbackd.config.types import format_duration
-from rollbackd.core.errors import ConfigError
-from rollbackd.core.facts import MeasureKind, MissReason, Value
-from rollbackd.core.ports import Clock, Missed, Reading
+from rollbackd.core.facts import Measure, MissReason
+from rollbackd.core.ports import ByMachine, Clock, Missed, Reading
 from rollbackd.plugins import ProbeContext, PrometheusAccess
-from rollbackd.probes.blame import Failed
-from rollbackd.probes.counters import histogram, ratio
-from rollbackd.probes.http_exchange import Answer, Ask, HttpExchange
-from rollbackd.probes.promql_answer import buckets, single
+from rollbackd.probes.access import question
+from rollbackd.probes.http_exchange import HttpExchange
+from rollbackd.probes.past import past_of
+from rollbackd.probes.promql_answer import Point, points
+from rollbackd.probes.queries import Query, measure_of, parts_of, texts_of
+from rollbackd.probes.side_by_side import SideBySide
 
-WINDOW = "$window"
 INTERVAL_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BadOfTotalQuery:
-    bad: str
-    total: str
+class Shares:
+    """How to tell machines apart: `label` carries their ids.
 
+    Without `query` the whole's own queries keep that label; with it, it is asked about the
+    machines it is given, and only while there are two releases to compare.
+    """
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistogramQuery:
-    histogram: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ValueQuery:
-    value: str
-
-
-Query: TypeAlias = BadOfTotalQuery | HistogramQuery | ValueQuery
+    label: str
+    query: Callable[[Sequence[str]], Query] | None = None
 
 
 class Beat:
@@ -67,91 +58,97 @@ class PromQl:
     """One probe's questions to one Prometheus."""
 
     def __init__(
-        self, query: Query, access: PrometheusAccess, context: ProbeContext, delay_seconds: float
+        self,
+        query: Query,
+        access: PrometheusAccess,
+        context: ProbeContext,
+        delay_seconds: float,
+        shares: Shares | None = None,
     ) -> None:
         self._query = query
-        self._url = f"{access.url.rstrip('/')}/api/v1/query"
-        self._authorization = authorization(access.token)
+        self._access = access
         self._clock: Clock = context.clock
         self._timeout_seconds = context.timeout_seconds
-        # Whole seconds at least: VictoriaMetrics and Prometheus both read them the same.
-        self._window = format_duration(max(1.0, context.interval_seconds))
+        self._interval_seconds = context.interval_seconds
+        self._delay_seconds = delay_seconds
+        self._shares = shares
+        self._by = shares.label if shares is not None and shares.query is None else ""
+        self._machines = SideBySide(context.platform, context.clock)
         self._beat = Beat(context.interval_seconds, delay_seconds)
         # Kept open: the handshake costs more than the query, and this is not the target.
-        self._exchange = HttpExchange(
-            ssl_context=context.ssl_context,
-            clock=context.clock,
-            user_agent=context.user_agent,
-            reuse=True,
-        )
+        self._exchange = exchange_for(context, reuse=True)
+        self._for_the_past = exchange_for(context)  # seldom, and beside a look: nothing is kept
 
     async def take(self) -> Reading:
         at = self._beat.next(self._clock.now())
         if at is None:
             return Missed(reason=MissReason.OVERLOADED, detail="two looks within one interval")
         until = self._clock.monotonic() + self._timeout_seconds
-        match self._query:
-            case BadOfTotalQuery(bad=bad, total=total):
-                return await self._ratio(bad, total, at, until)
-            case HistogramQuery(histogram=query):
-                read = buckets(await self._ask(query, at, until))
-                return read if isinstance(read, Missed) else histogram(read)
-            case ValueQuery(value=query):
-                number = single(await self._ask(query, at, until))
-                return number if isinstance(number, Missed) else Value(value=number)
+        answers = await self._ask(self._query, at, until)
+        if isinstance(answers, Missed):
+            return answers
+        whole = measure_of(self._query, answers, self._by)
+        parts = await self._parts(answers, at, until)
+        return ByMachine(whole=whole, parts=parts) if parts else whole
+
+    async def past(
+        self, since: float, until: float, step_seconds: float
+    ) -> Sequence[tuple[float, Measure]]:
+        """As `core.ports.KnowsPast`: what it would have read then. The newest is not there yet."""
+        return await past_of(
+            self._query,
+            self._access,
+            self._for_the_past,
+            since=since,
+            until=min(until, self._clock.now() - self._delay_seconds),
+            step_seconds=step_seconds,
+            by=self._by,
+        )
 
     async def close(self) -> None:
         await self._exchange.close()
+        await self._for_the_past.close()
 
-    async def _ratio(self, bad: str, total: str, at: float, until: float) -> Reading:
-        of = single(await self._ask(total, at, until))
-        if isinstance(of, Missed):
-            return of
-        some = single(await self._ask(bad, at, until))
-        return some if isinstance(some, Missed) else ratio(some, of)
+    async def _parts(
+        self, answers: Sequence[list[Point]], at: float, until: float
+    ) -> tuple[tuple[str, Measure], ...]:
+        """The shares of machines that ran the same all the time that was asked about."""
+        if self._shares is None:
+            return ()
+        ids = [m.id for m in await self._machines.since(at - self._interval_seconds)]
+        if not ids:
+            return ()
+        query = self._query
+        if self._shares.query is not None:
+            query = self._shares.query(ids)
+            asked = await self._ask(query, at, until)
+            if isinstance(asked, Missed):
+                return ()
+            answers = asked
+        parts = parts_of(query, answers, self._shares.label)
+        return tuple((machine, parts[machine]) for machine in ids if machine in parts)
 
-    async def _ask(self, query: str, at: float, until: float) -> Answer | Failed | Missed:
-        left = until - self._clock.monotonic()
-        if left <= 0:
-            return Missed(reason=MissReason.SOURCE_UNREACHABLE, detail="time-out")
-        form = {
-            "query": query.replace(WINDOW, self._window),
-            "time": f"{at:.3f}",
-            "timeout": f"{left:.3f}",  # Prometheus reads 2.5 or 2s500ms, never 2.5s
-        }
-        headers = {"content-type": "application/x-www-form-urlencoded", **self._authorization}
-        body = urlencode(form).encode()
-        return await self._exchange.look(
-            Ask(url=self._url, seconds=left, method="POST", headers=headers, body=body)
-        )
-
-
-def authorization(token: str) -> dict[str, str]:
-    """Fly's own scheme for Fly's own tokens, Bearer for everybody else's."""
-    if not token:
-        return {}
-    if token.startswith("FlyV1 "):
-        return {"authorization": token}
-    if token.startswith(("fm1", "fm2_")):
-        return {"authorization": f"FlyV1 {token}"}
-    return {"authorization": f"Bearer {token}"}
-
-
-def needed_access(context: ProbeContext) -> PrometheusAccess:
-    """The Prometheus of the process. Raises ConfigError where there is none."""
-    if context.prometheus is None:
-        raise ConfigError(
-            f"probe {context.name} of target {context.target} needs a Prometheus",
-            hint="set ROLLBACKD_PROMETHEUS_URL, or take the probe out",
-        )
-    return context.prometheus
+    async def _ask(self, query: Query, at: float, until: float) -> list[list[Point]] | Missed:
+        """An answer each to the query's texts, at one moment, one after the other."""
+        answers: list[list[Point]] = []
+        for text in texts_of(query, self._interval_seconds):
+            left = until - self._clock.monotonic()
+            if left <= 0:
+                return Missed(reason=MissReason.SOURCE_UNREACHABLE, detail="time-out")
+            form = {"query": text, "time": f"{at:.3f}"}
+            read = points(
+                await self._exchange.look(question(self._access, "query", form, seconds=left))
+            )
+            if isinstance(read, Missed):
+                return read
+            answers.append(read)
+        return answers
 
 
-def kind_of(query: Query) -> MeasureKind:
-    match query:
-        case BadOfTotalQuery():
-            return MeasureKind.RATIO
-        case HistogramQuery():
-            return MeasureKind.HISTOGRAM
-        case ValueQuery():
-            return MeasureKind.VALUE
+def exchange_for(context: ProbeContext, *, reuse: bool = False) -> HttpExchange:
+    return HttpExchange(
+        ssl_context=context.ssl_context,
+        clock=context.clock,
+        user_agent=context.user_agent,
+        reuse=reuse,
+    )

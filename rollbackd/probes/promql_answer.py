@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias, TypeGuard
 
 from rollbackd.core.facts import MissReason
-from rollbackd.core.model import Json, JsonObject
+from rollbackd.core.model import Json
 from rollbackd.core.ports import Missed
 from rollbackd.probes.blame import Failed
 from rollbackd.probes.http_exchange import Answer
-from rollbackd.probes.json_path import parse_json
+from rollbackd.probes.json_path import Absent, parse_json
 from rollbackd.probes.source import readable
 
-Point: TypeAlias = tuple[JsonObject, float]  # labels, value
+Labels: TypeAlias = Mapping[str, Json]
+Point: TypeAlias = tuple[Labels, float]  # labels, value
+Series: TypeAlias = tuple[Labels, list[tuple[float, float]]]  # labels, (at, value) rising
 
 _SAYS_WHY = {400, 422, 503}  # Prometheus puts its own error JSON under these
 
 
 def points(seen: Answer | Failed | Missed) -> list[Point] | Missed:
-    """Every series of the answer, at least one."""
-    if isinstance(seen, Answer) and seen.status in _SAYS_WHY:
-        return _error_of(parse_json(seen.body), seen.status)
-    answer = readable(seen)
-    if isinstance(answer, Missed):
-        return answer
-    document = parse_json(answer.body)
-    if isinstance(document, dict) and document.get("status") == "error":
-        return _error_of(document, answer.status)
-    result = _result(document)
+    """Every series of the answer to an instant query, at least one."""
+    document = _document(seen)
+    if isinstance(document, Missed):
+        return document
+    result = _vector(document)
     if result is None:
         return Missed(reason=MissReason.SOURCE_BAD_BODY, detail="not an answer to a query")
     if not result:
@@ -39,11 +37,25 @@ def points(seen: Answer | Failed | Missed) -> list[Point] | Missed:
     return read
 
 
-def single(seen: Answer | Failed | Missed) -> float | Missed:
-    """The one finite number of the answer."""
-    read = points(seen)
-    if isinstance(read, Missed):
-        return read
+def series(seen: Answer | Failed | Missed) -> list[Series] | Missed:
+    """Every series of the answer to a range query; none where nothing is known of that time."""
+    document = _document(seen)
+    if isinstance(document, Missed):
+        return document
+    match document:
+        case {"status": "success", "data": {"resultType": "matrix", "result": [*result]}}:
+            read = [_series(each) for each in result]
+        case _:
+            return Missed(reason=MissReason.SOURCE_BAD_BODY, detail="not an answer to a query")
+    if not _all_series(read):
+        return Missed(reason=MissReason.SOURCE_BAD_BODY, detail="a series that cannot be read")
+    return read
+
+
+def number_of(read: Sequence[Point]) -> float | Missed:
+    """The one finite number among them."""
+    if not read:
+        return Missed(reason=MissReason.EMPTY, detail="an empty vector is not zero")
     if len(read) > 1:
         detail = f"{len(read)} series; aggregate them in the query"
         return Missed(reason=MissReason.SEVERAL_SERIES, detail=detail)
@@ -53,11 +65,8 @@ def single(seen: Answer | Failed | Missed) -> float | Missed:
     return value
 
 
-def buckets(seen: Answer | Failed | Missed) -> list[tuple[float, float]] | Missed:
-    """(bound, cumulative count) of an answer aggregated by `le` alone."""
-    read = points(seen)
-    if isinstance(read, Missed):
-        return read
+def buckets_of(read: Sequence[Point]) -> list[tuple[float, float]] | Missed:
+    """(bound, cumulative count) of series told apart by `le` alone."""
     found: dict[float, float] = {}
     for labels, value in read:
         bound = _number(labels.get("le"))
@@ -69,20 +78,31 @@ def buckets(seen: Answer | Failed | Missed) -> list[tuple[float, float]] | Misse
     return list(found.items())
 
 
-def _result(document: object) -> list[Json] | None:
-    if not isinstance(document, dict) or document.get("status") != "success":
-        return None
-    match document.get("data"):
-        case {"resultType": "vector", "result": [*series]}:
+def _document(seen: Answer | Failed | Missed) -> Json | Absent | Missed:
+    """The JSON of the answer, or the miss that an error makes."""
+    if isinstance(seen, Answer) and seen.status in _SAYS_WHY:
+        return _error_of(parse_json(seen.body), seen.status)
+    answer = readable(seen)
+    if isinstance(answer, Missed):
+        return answer
+    document = parse_json(answer.body)
+    if isinstance(document, dict) and document.get("status") == "error":
+        return _error_of(document, answer.status)
+    return document
+
+
+def _vector(document: object) -> list[Json] | None:
+    match document:
+        case {"status": "success", "data": {"resultType": "vector", "result": [*series]}}:
             return series
-        case {"resultType": "scalar", "result": [_, _] as pair}:
+        case {"status": "success", "data": {"resultType": "scalar", "result": [_, _] as pair}}:
             return [{"metric": {}, "value": pair}]
         case _:
             return None
 
 
-def _point(series: Json) -> Point | None:
-    match series:
+def _point(one: Json) -> Point | None:
+    match one:
         case {"metric": dict() as labels, "value": [_, str() as text]}:
             value = _number(text)
             return None if value is None else (labels, value)
@@ -90,7 +110,30 @@ def _point(series: Json) -> Point | None:
             return None
 
 
+def _series(one: Json) -> Series | None:
+    match one:
+        case {"metric": dict() as labels, "values": [*values]}:
+            read = [_at_value(each) for each in values]
+        case _:
+            return None
+    rising = [each for each in read if each is not None]
+    return (labels, rising) if len(rising) == len(read) else None
+
+
+def _at_value(pair: Json) -> tuple[float, float] | None:
+    match pair:
+        case [int() | float() as at, str() as text] if not isinstance(at, bool):
+            value = _number(text)
+            return None if value is None or not math.isfinite(at) else (float(at), value)
+        case _:
+            return None
+
+
 def _all_read(read: list[Point | None]) -> TypeGuard[list[Point]]:
+    return None not in read
+
+
+def _all_series(read: list[Series | None]) -> TypeGuard[list[Series]]:
     return None not in read
 
 

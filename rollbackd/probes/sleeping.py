@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary, ref
 
 from rollbackd.core.errors import RollbackdError
 from rollbackd.core.model import Machine
-from rollbackd.core.ports import Clock, Platform
+from rollbackd.core.ports import Clock, Platform, RemembersMachines
 
 FRESH_SECONDS = 5.0
 FRESH_AWAKE_SECONDS = 60.0  # an app that never stops is asked for seldom: it is a configuration
@@ -48,7 +48,7 @@ class RecentMachines:
         if self._machines is not None and age <= max_age_seconds:
             return self._machines
         if self._asking is None:
-            self._asking = asyncio.create_task(self._ask())
+            self._asking = asyncio.create_task(self._ask(max_age_seconds))
             self._asking.add_done_callback(self._answered)
         return await asyncio.shield(self._asking)
 
@@ -62,11 +62,16 @@ class RecentMachines:
         except (RollbackdError, TimeoutError):
             return self._machines is not None and asleep(self._machines)
 
-    async def _ask(self) -> tuple[Machine, ...]:
+    async def _ask(self, max_age_seconds: float) -> tuple[Machine, ...]:
         platform = self._platform()
         assert platform is not None, "a probe outlived its platform"
         asked_at = self._clock.monotonic()
-        self._machines = await platform.machines()
+        if isinstance(platform, RemembersMachines):
+            # Half of the age is spent there, the other half here.
+            self._machines = await platform.recent_machines(max_age_seconds / 2)
+            asked_at -= max_age_seconds / 2
+        else:
+            self._machines = await platform.machines()
         self._seen_at = asked_at
         return self._machines
 

@@ -23,7 +23,7 @@ from rollbackd.probes.fly_edge import FlyEdgeConfig, FlyEdgeProbe
 from rollbackd.probes.http_exchange import Answer
 from rollbackd.probes.prometheus import PrometheusConfig, PrometheusProbe
 from rollbackd.probes.promql import Beat
-from rollbackd.probes.promql_answer import buckets, single
+from rollbackd.probes.promql_answer import buckets_of, number_of, points, series
 from tests.unit.probes.loopback import Loopback, Request, answer, build, context, take
 
 
@@ -219,11 +219,14 @@ def test_prometheus_is_asked_every_thirty_seconds() -> None:
 )
 def test_random_answers_never_raise(body: bytes) -> None:
     seen = Answer(status=200, headers={}, body=body, url="", seconds=0.0, phases=())
-    assert isinstance(single(seen), Missed | float)
-    assert isinstance(buckets(seen), Missed | list)
+    read = points(seen)
+    if not isinstance(read, Missed):
+        assert isinstance(number_of(read), Missed | float)
+        assert isinstance(buckets_of(read), Missed | list)
+    assert isinstance(series(seen), Missed | list)
 
 
-keys = st.sampled_from(["metric", "value", "le", "x"])
+keys = st.sampled_from(["metric", "value", "values", "le", "x"])
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
@@ -236,8 +239,11 @@ def test_strange_results_never_raise(result: Any, kind: str) -> None:
     document = {"status": "success", "data": {"resultType": kind, "result": result}}
     body = json.dumps(document).encode()
     seen = Answer(status=200, headers={}, body=body, url="", seconds=0.0, phases=())
-    assert isinstance(single(seen), Missed | float)
-    assert isinstance(buckets(seen), Missed | list)
+    read = points(seen)
+    if not isinstance(read, Missed):
+        assert isinstance(number_of(read), Missed | float)
+        assert isinstance(buckets_of(read), Missed | list)
+    assert isinstance(series(seen), Missed | list)
 
 
 # fly_edge -----------------------------------------------------------------------------------------

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from rollbackd.config.diagnostics import Findings
+from rollbackd.config.fingerprints import signals
 from rollbackd.config.nodes import Table, reach
 from rollbackd.config.policy import Monitoring
+from rollbackd.config.regression import asks_prometheus
 from rollbackd.config.scope import Scope
-from rollbackd.config.targets import Compiled, needs_prometheus, signals
+from rollbackd.config.targets import Compiled
+from rollbackd.config.types import format_duration
+from rollbackd.core.burn_rate import ENOUGH_COVERED
 from rollbackd.core.facts import MeasureKind
 from rollbackd.core.rules import (
+    BurnRateBound,
     Comparison,
     Condition,
     Failing,
     Mode,
     RatioBound,
+    Regression,
     Signal,
     Trigger,
     ValueBound,
@@ -22,6 +28,7 @@ from rollbackd.core.rules import (
 MOST_SERIES = 20_000
 # Upper bounds of what /metrics shows: a probe's histograms are most of it.
 _PER_TARGET, _PER_PROBE, _PER_TRIGGER = 120, 40, 12
+_UPWARD = frozenset({Comparison.ABOVE, Comparison.AT_LEAST})
 _COUNTED = frozenset({MeasureKind.CHECK, MeasureKind.VALUE})
 
 
@@ -64,7 +71,7 @@ def _prometheus(compiled: Compiled, scope: Scope) -> None:
     hint = "set ROLLBACKD_PROMETHEUS_URL, or fly: {org: …}"
     if "probes" not in compiled.written and compiled.settings.fly:
         scope.warn("no Prometheus address: errors and latency at Fly's edge are not watched", hint)
-    blind = [name for name, setup in compiled.probes.items() if needs_prometheus(setup)]
+    blind = [name for name, setup in compiled.probes.items() if asks_prometheus(setup)]
     if blind:
         scope.warn(f"no Prometheus address: {', '.join(blind)} have no data", hint)
 
@@ -86,19 +93,31 @@ def _trigger(trigger: Trigger, compiled: Compiled, scope: Scope) -> None:
             "mode auto is more than the target's approve: it counts as approve",
             "a trigger can only be more careful",
         )
+    mode = (trigger.mode or target).cap(target)
+    if isinstance(trigger.rule, Regression) and mode is Mode.AUTO and not trigger.unless:
+        scope.warn(
+            "no dependency veto: what something else breaks after a deploy looks like the release",
+            "add unless: [{probe: database, breach_when: {failing: true}}]",
+        )
     for signal in signals(trigger):
         _signal(signal, compiled, scope)
+        breach = signal.breach
+        proves = mode is not Mode.OBSERVE and signal not in trigger.unless
+        if proves and isinstance(breach, BurnRateBound):
+            _proof(breach, compiled, scope)
 
 
 def _signal(signal: Signal, compiled: Compiled, scope: Scope) -> None:
     probe = compiled.policy.probes[signal.probe]
     interval = signal.interval_seconds
-    if probe.measure is not MeasureKind.CHECK and signal.window_seconds < 2 * interval:
+    breach = signal.breach
+    window = breach.short_seconds if isinstance(breach, BurnRateBound) else signal.window_seconds
+    if probe.measure is not MeasureKind.CHECK and window < 2 * interval:
         scope.warn(
-            f"the window {signal.window_seconds:g} s holds less than two samples",
+            f"the window {window:g} s holds less than two samples",
             f"probe {signal.probe!r} looks every {interval:g} s: 2 × that at least",
         )
-    if probe.measure in _COUNTED and signal.min_samples > signal.window_seconds / interval:
+    if probe.measure in _COUNTED and signal.min_samples > window / interval:
         scope.warn(
             f"the window never holds {signal.min_samples:g} samples: it cannot breach or clear",
             "a longer window, or fewer min_samples",
@@ -111,12 +130,26 @@ def _signal(signal: Signal, compiled: Compiled, scope: Scope) -> None:
         scope.warn("this can never clear")
 
 
+def _proof(bound: BurnRateBound, compiled: Compiled, scope: Scope) -> None:
+    """After a rollback its windows start empty, and are judged when they hold enough again."""
+    after = compiled.policy.after
+    needed = ENOUGH_COVERED * bound.long_seconds + after.clear_for_seconds
+    if needed > after.prove_within_seconds:
+        scope.warn(
+            "a rollback starts its window anew, and within "
+            f"{format_duration(after.prove_within_seconds)} it cannot clear: recovered_unproven",
+            f"after: {{prove_within: {format_duration(needed)}}} would prove it",
+        )
+
+
 def _never(condition: Condition) -> bool:
     if isinstance(condition, Failing):
         return False
     bound = condition.bound
     if bound.comparison is Comparison.BELOW and bound.limit <= 0:
         return not isinstance(condition, ValueBound)
+    if isinstance(condition, BurnRateBound) and bound.comparison in _UPWARD:
+        return bound.limit * (1 - condition.slo) >= 1  # faster than everything failing
     return isinstance(condition, RatioBound) and (
         bound.comparison is Comparison.ABOVE and bound.limit >= 1
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pydantic_core import PydanticCustomError
 
-from rollbackd.config.schema_triggers import BoundSpec, ConditionSpec, Limit
+from rollbackd.config.schema_triggers import BoundSpec, BurnRateSpec, ConditionSpec, Limit
 from rollbackd.config.scope import Scope
 from rollbackd.config.types import parse_duration, parse_ratio, refused
 from rollbackd.core.facts import MeasureKind
 from rollbackd.core.rules import (
     Bound,
+    BurnRateBound,
     Comparison,
     Condition,
     Failing,
@@ -27,6 +28,7 @@ _WANTED = {
     MeasureKind.HISTOGRAM: "p95: {above: 2s}",
     MeasureKind.VALUE: "above: 100",
 }
+LONGEST_BURN_SECONDS = 3 * 86_400.0
 _UPWARD = frozenset({Comparison.ABOVE, Comparison.AT_LEAST})
 
 
@@ -58,7 +60,9 @@ def _fits(name: str, measure: MeasureKind, kind: str) -> bool:
             return name == "failing" or (name == "failing_machines" and kind == "fly")
         case MeasureKind.HISTOGRAM:
             return name in QUANTILES
-        case MeasureKind.RATIO | MeasureKind.VALUE:
+        case MeasureKind.RATIO:
+            return name in _COMPARISONS or name == "burn_rate"
+        case MeasureKind.VALUE:
             return name in _COMPARISONS
 
 
@@ -76,7 +80,8 @@ def _compile(
 ) -> Condition | None:
     if name == "failing":
         return Failing(failing=bool(spec.failing))
-    inner = getattr(spec, name)
+    if isinstance(inner := getattr(spec, name), BurnRateSpec):
+        return _burn_rate(inner, scope.into(name))
     bound = _bound(
         inner if isinstance(inner, BoundSpec) else spec,
         measure,
@@ -89,6 +94,27 @@ def _compile(
     if name in QUANTILES:
         return QuantileBound(quantile=QUANTILES[name], bound=bound)
     return RatioBound(bound=bound) if measure is MeasureKind.RATIO else ValueBound(bound=bound)
+
+
+def _burn_rate(spec: BurnRateSpec, scope: Scope) -> BurnRateBound | None:
+    bound = _bound(spec, MeasureKind.VALUE, scope)  # a plain number: how many times
+    windows = spec.windows
+    if not 0 < spec.slo < 1:
+        all_or_none = "no budget to burn" if spec.slo else "nothing but budget"
+        scope.into("slo").error(f"an slo of {spec.slo:.0%} leaves {all_or_none}", "write 99.9%")
+    elif windows.long > LONGEST_BURN_SECONDS:
+        scope.into("windows", "long").error("the long window is longer than 3d")
+    elif not 0 < windows.short < windows.long:
+        scope.into("windows", "short").error(
+            "the short window must be shorter than the long one, and not 0", "long: 1h, short: 5m"
+        )
+    elif bound is not None and bound.limit <= 0:
+        scope.error("a burn rate is greater than 0", "14.4 uses up 2 % of 30 days' budget in 1h")
+    elif bound is not None:
+        return BurnRateBound(
+            slo=spec.slo, bound=bound, long_seconds=windows.long, short_seconds=windows.short
+        )
+    return None
 
 
 def _bound(spec: BoundSpec, measure: MeasureKind, scope: Scope) -> Bound | None:
@@ -127,6 +153,14 @@ def _number(value: Limit) -> float:
     return number
 
 
+def check_breach(breach: Condition, scope: Scope) -> None:
+    """What only a `clear_when` may say."""
+    if breach == Failing(failing=False):
+        scope.into("failing").error("failing: false is how it clears", "write failing: true")
+    if isinstance(breach, BurnRateBound) and not _upward(breach.bound):
+        scope.into("burn_rate").error("a slow burn is no breach", "write above: 14.4")
+
+
 def check_clear(breach: Condition, clear: Condition, scope: Scope) -> None:
     """`clear_when` must judge the same thing, from the other side, without overlap."""
     if isinstance(breach, Failing) or isinstance(clear, Failing):
@@ -134,11 +168,7 @@ def check_clear(breach: Condition, clear: Condition, scope: Scope) -> None:
         if not same or breach == clear:
             scope.error("clear_when is on the wrong side: it must be the opposite of breach_when")
         return
-    if type(breach) is not type(clear) or (
-        isinstance(breach, QuantileBound)
-        and isinstance(clear, QuantileBound)
-        and breach.quantile != clear.quantile
-    ):
+    if type(breach) is not type(clear) or _measures(breach) != _measures(clear):
         scope.error("clear_when judges something else than breach_when", "use the same measure")
         return
     if _upward(breach.bound) == _upward(clear.bound) or _overlap(breach.bound, clear.bound):
@@ -147,6 +177,17 @@ def check_clear(breach: Condition, clear: Condition, scope: Scope) -> None:
             "clear_when is on the wrong side of breach_when",
             f"a breach that is {breach.bound.comparison} clears {side} that limit or further",
         )
+
+
+def _measures(condition: Condition) -> tuple[float, ...]:
+    """What has to be the same in both, besides the kind of condition."""
+    match condition:
+        case QuantileBound(quantile=quantile):
+            return (quantile,)
+        case BurnRateBound(slo=slo, long_seconds=long, short_seconds=short):
+            return slo, long, short
+        case _:
+            return ()
 
 
 def _upward(bound: Bound) -> bool:

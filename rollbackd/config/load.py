@@ -18,10 +18,11 @@ from rollbackd.config.interpolate import Interpolation
 from rollbackd.config.parse import parse
 from rollbackd.config.policy import Monitoring, compile_monitoring
 from rollbackd.config.probes import ProbeSetup
+from rollbackd.config.regression import asks_prometheus
 from rollbackd.config.settings import Settings, load_settings
 from rollbackd.config.shape import fit
 from rollbackd.config.source import LARGEST_BYTES, read
-from rollbackd.config.targets import Around, TargetSettings, needs_prometheus
+from rollbackd.config.targets import Around, TargetSettings
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.model import TargetName
 from rollbackd.core.policy import Policy
@@ -134,7 +135,7 @@ def _load(
             (target, name): setup
             for target, compiled in monitoring.targets.items()
             for name, setup in compiled.probes.items()
-            if compiled.settings.prometheus_url or not needs_prometheus(setup)
+            if compiled.settings.prometheus_url or not asks_prometheus(setup)
         },
         targets={name: compiled.settings for name, compiled in monitoring.targets.items()},
         alerts=alerts,

@@ -51,6 +51,11 @@ class Table:
         rest = {k: e for k, e in self.entries.items() if k not in keys}
         return Table(entries=rest, mark=self.mark, size=self.size)
 
+    def extended(self, key: str, node: Node) -> Table:
+        """With one more key, which stands where the table does."""
+        entries = {**self.entries, key: Entry(mark=self.mark, node=node)}
+        return Table(entries=entries, mark=self.mark, size=self.size)
+
 
 Node: TypeAlias = Leaf | Items | Table
 

@@ -16,6 +16,7 @@ _EDGE: dict[str, JsonObject] = {
     "errors": {"fly_edge": "errors"},
     "latency": {"fly_edge": "latency"},
 }
+_REGRESSION: JsonObject = {"regression": "auto"}
 _HEALTH_DOWN: JsonObject = {
     "probe": "health",
     "breach_when": {"failing": True},
@@ -36,8 +37,11 @@ def preset_probes(*, has_url: bool, has_fly: bool, has_prometheus: bool) -> dict
     return probes
 
 
-def preset_triggers(*, has_health: bool, has_fly: bool) -> dict[str, JsonObject]:
+def preset_triggers(*, has_roles: bool, has_health: bool, has_fly: bool) -> dict[str, JsonObject]:
+    """`has_roles`: some probe tells whether a release made it worse."""
     triggers: dict[str, JsonObject] = {}
+    if has_roles:
+        triggers["release-regression"] = _REGRESSION
     if has_health:
         triggers["health-down"] = _HEALTH_DOWN
     if has_fly:

@@ -50,11 +50,21 @@ A condition has to fit what the probe gives; `check` refuses it otherwise.
 | checks (`http`, `tcp`, `command`, `fly`) | `{failing: true}` | |
 | checks of machines (`fly`) | `{failing_machines: {at_least: 2}}` | machines |
 | bad and total (`fly_edge: errors`, `prometheus`, `scrape`) | `{above: 5%}` | ratio |
+| bad and total | `{burn_rate: {slo: 99.9%, above: 14.4}}` | times the budget's rate |
 | buckets (`fly_edge: latency`, `prometheus`, `scrape`) | `{p95: {above: 2s}}` | duration |
 | a value (`value:` of a probe) | `{above: 100}` | plain number |
 
 Exactly one of `above`, `at_least`, `below`, `at_most`. `clear_when` is the same measure from the
 other side; without it a breach is over when it is not in breach any more.
+
+A burn rate holds where it holds over its long window and over its short one; half of each must have
+been seen, and `min_samples` counts on the long one. A deploy does not empty its windows, a rollback
+does.
+
+`regression` has no condition: it compares the app with itself before the release. With `auto` it
+takes the probes named `errors`, `health` and `latency`, or the only one of the target that gives
+such numbers; any of the three may be missing. What something else breaks after a deploy looks like
+the release's fault: name what the app depends on in `unless`.
 
 ```yaml
 targets:
@@ -66,7 +76,15 @@ targets:
       health: {http: {path: /health}, interval: 5s, timeout: 2s}
       machines: {fly: {}}
       errors: {fly_edge: errors}
+      database: {supabase: {project: abcdefghijklmnopqrst}}
     triggers:
+      release-regression:
+        regression: {errors: errors, health: health}      # or: regression: auto
+        unless: [{probe: database, breach_when: {failing: true}}]
+      slo-burn:
+        probe: errors
+        breach_when: {burn_rate: {slo: 99.9%, above: 14.4, windows: {long: 1h, short: 5m}}}
+        min_samples: 500
       health-down:
         probe: health
         breach_when: {failing: true}
@@ -85,6 +103,9 @@ targets:
 
 _TITLES = {
     "SignalTriggerSpec": "A trigger on one probe",
+    "RegressionTriggerSpec": "A trigger on a release that made it worse",
+    "RegressionSpec": "regression",
+    "HistorySpec": "regression.history",
     "DeployFailedSpec": "A trigger on a failed deploy",
     "AllSpec": "A trigger on all of its parts",
     "AnySpec": "A trigger on any of its parts",
@@ -92,6 +113,8 @@ _TITLES = {
     "RefSpec": "Another trigger (part or veto)",
     "ConditionSpec": "breach_when, clear_when",
     "BoundSpec": "A comparison",
+    "BurnRateSpec": "burn_rate",
+    "BurnWindowsSpec": "burn_rate.windows",
     "BreachesSpec": "breaches",
     "SafetySpec": "safety",
     "SettleSpec": "safety.settle",

@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     SecretStr,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
@@ -102,8 +103,20 @@ class SettleSpec(Spec):
 class BudgetSpec(Spec):
     """How many rollbacks are made without asking."""
 
-    rollbacks: int = Field(2, ge=0, le=1000, description="Automatic ones; the next needs approval.")
+    rollbacks: int = Field(
+        2,
+        le=1000,
+        description="Automatic ones; the next needs approval.",
+        json_schema_extra={"minimum": 1},
+    )
     per: Duration = Field(86_400.0, description="Within this time.")
+
+    @field_validator("rollbacks")
+    @classmethod
+    def _some(cls, rollbacks: int) -> int:
+        if rollbacks < 1:
+            raise refused(f"a budget of {rollbacks} rollbacks never acts", "write mode: approve")
+        return rollbacks
 
 
 class WindowSpec(Spec):
@@ -207,7 +220,9 @@ class TargetSpec(Spec):
         None, description="What looks at the app; by default health, machines, errors, latency."
     )
     triggers: dict[str, Any] | None = Field(
-        None, description="What a rollback follows from; by default health-down, deploy-failed."
+        None,
+        description="What a rollback follows from; by default release-regression, health-down, "
+        "deploy-failed.",
     )
     plans: dict[str, Any] = Field({}, description="Ways to roll back; `app` is always there.")
     safety: SafetySpec = Field(SafetySpec(), description="Gates and their times.")

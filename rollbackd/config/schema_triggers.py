@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, WithJsonSchema
 
-from rollbackd.config.types import Duration, Many, Spec, Word
+from rollbackd.config.types import Duration, Many, Ratio, Spec, Word
 from rollbackd.core.rules import Mode, NoData, Severity
 
 Limit: TypeAlias = Annotated[
@@ -26,12 +26,29 @@ class BoundSpec(Spec):
     at_most: Limit | None = Field(None, description="Breached when it is smaller or equal.")
 
 
+class BurnWindowsSpec(Spec):
+    """Both have to burn: the long one says that it matters, the short one that it goes on."""
+
+    long: Duration = Field(3600.0, description="At most 3d.")
+    short: Duration = Field(300.0, description="Shorter than the long one; a twelfth is usual.")
+
+
+class BurnRateSpec(BoundSpec):
+    """How many times faster than the objective allows the error budget burns."""
+
+    slo: Ratio = Field(description="The objective: 99.9% of the requests are good.")
+    windows: BurnWindowsSpec = Field(BurnWindowsSpec(), description="How far back, twice.")
+
+
 class ConditionSpec(BoundSpec):
     """One condition that fits the probe's measure: a check, a ratio, buckets or a value."""
 
     failing: bool | None = Field(None, description="For checks: the look failed.")
     failing_machines: BoundSpec | None = Field(
         None, description="For the fly probe: how many machines fail."
+    )
+    burn_rate: BurnRateSpec | None = Field(
+        None, description="For ratios: how fast the error budget burns, over two windows."
     )
     p50: BoundSpec | None = Field(None, description="For histograms: the median, as a duration.")
     p75: BoundSpec | None = Field(None, description="For histograms: 75 % are faster.")
@@ -115,6 +132,46 @@ class DeployFailedSpec(EffectSpec):
     deploy_failed: Literal[True] = Field(description="true")
 
 
+class HistorySpec(Spec):
+    """How much of the time before a release it is compared with."""
+
+    at_least: Duration = Field(3600.0, description="With less it learns, and does not act.")
+    at_most: Duration = Field(86_400.0, description="What is older is forgotten; at most 7d.")
+
+
+class RegressionSpec(Spec):
+    """The probes that tell whether a release made it worse; one of them at least."""
+
+    errors: str | None = Field(None, description="A probe that counts bad and total.")
+    health: str | None = Field(None, description="A probe that checks.")
+    latency: str | None = Field(None, description="A probe that gives buckets.")
+    tick: Duration | None = Field(
+        None, description="How often it is judged; 10 s, and 15 s where Fly's Prometheus is asked."
+    )
+    odds: float = Field(
+        2000.0, gt=1, le=1_000_000_000, description="Breached at evidence of this many to 1."
+    )
+    history: HistorySpec = Field(HistorySpec(), description="The time before the release.")
+
+
+def _which(value: object) -> str:
+    return "<auto>" if isinstance(value, str) else "<probes>"
+
+
+Compared: TypeAlias = Annotated[
+    Annotated[Literal["auto"], Tag("<auto>")] | Annotated[RegressionSpec, Tag("<probes>")],
+    Discriminator(_which),
+]
+
+
+class RegressionTriggerSpec(EffectSpec):
+    """Breached when the release made it worse than it was before; needs no threshold."""
+
+    regression: Compared = Field(
+        description="auto takes the target's own errors, health and latency probes."
+    )
+
+
 class AllSpec(EffectSpec):
     """Breached when every part is."""
 
@@ -127,7 +184,7 @@ class AnySpec(EffectSpec):
     any: Many[PartSpec] = Field(min_length=1, description="Signals, or other triggers by name.")
 
 
-TRIGGER_KINDS = ("probe", "deploy_failed", "all", "any")
+TRIGGER_KINDS = ("probe", "deploy_failed", "all", "any", "regression")
 
 
 def _trigger(value: object) -> str | None:
@@ -139,6 +196,7 @@ TriggerSpec: TypeAlias = Annotated[
     Annotated[SignalTriggerSpec, Tag("<probe>")]
     | Annotated[DeployFailedSpec, Tag("<deploy_failed>")]
     | Annotated[AllSpec, Tag("<all>")]
-    | Annotated[AnySpec, Tag("<any>")],
+    | Annotated[AnySpec, Tag("<any>")]
+    | Annotated[RegressionTriggerSpec, Tag("<regression>")],
     Discriminator(_trigger),
 ]

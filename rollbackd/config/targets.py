@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, TypeAdapter
 
 from rollbackd.config.compiled import after, plan, safety
 from rollbackd.config.diagnostics import Findings
-from rollbackd.config.nodes import Entry, Leaf, Table, plain, reach, shown
-from rollbackd.config.presets import NEEDS_PROMETHEUS, as_table, preset_probes, preset_triggers
+from rollbackd.config.fingerprints import fingerprints, signals
+from rollbackd.config.nodes import Entry, Leaf, Table, reach, shown
+from rollbackd.config.presets import as_table, preset_probes, preset_triggers
 from rollbackd.config.probes import ProbeSetup, compile_probe
+from rollbackd.config.regression import auto_roles
 from rollbackd.config.schema import PlanSpec, TargetSpec
 from rollbackd.config.scope import Scope
 from rollbackd.config.settings import Settings
 from rollbackd.config.shape import closest, fit
 from rollbackd.config.triggers import Known, compile_triggers
+from rollbackd.core.facts import MeasureKind
 from rollbackd.core.model import Json, JsonObject, ProbeName, TargetName
 from rollbackd.core.policy import PlanPolicy, ProbePolicy, TargetPolicy
-from rollbackd.core.rules import Composite, Signal, Trigger
+from rollbackd.core.rules import BurnRateBound, Trigger
 from rollbackd.plugins import ProbePlugin
 
 MOST_OF_A_KIND = 200  # probes, triggers or plans of one target
@@ -50,6 +52,7 @@ class TargetSettings:
     url: str | None
     control: tuple[str, ...]
     prometheus_url: str | None
+    prometheus_of_fly: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +79,11 @@ def compile_target(name: str, table: Table, around: Around, scope: Scope) -> Com
     settings = _settings(spec, around.settings) if spec else None
     if settings and settings.fly is None and settings.url is None:
         scope.key_error("a target needs fly: {app: …} or url", "fly is needed to roll back")
-    _warn_of_token(table, scope)
-    table = _with_presets(table, settings)
+    _warn_of_tokens(table, scope)
+    table = _with_probes(table, settings)
+    probes = _probes(table, around, Scope(root=table, findings=scope.findings))
+    table = _with_triggers(table, probes, settings)
     inner = Scope(root=table, findings=scope.findings)
-    probes = _probes(table, around, inner)
     plans = _plans(table, around, inner)
     triggers = _triggers(table, probes, plans, settings, inner)
     made = {probe: setup for probe, setup in probes.items() if setup is not None}
@@ -94,7 +98,7 @@ def compile_target(name: str, table: Table, around: Around, scope: Scope) -> Com
         safety=safety(spec.safety),
         after=after(spec.after),
         settings=_json(settings, made, table),
-        fingerprints=_fingerprints(table, made, triggers),
+        fingerprints=fingerprints(table, made, triggers),
     )
     return Compiled(policy=policy, settings=settings, probes=made, written=written)
 
@@ -107,36 +111,54 @@ def _settings(spec: TargetSpec, settings: Settings) -> TargetSettings:
     if prometheus is None and fly and fly.org:
         prometheus = f"{settings.fly_api_url}/prometheus/{fly.org}"
     return TargetSettings(
-        fly=fly, url=spec.url, control=spec.control or (), prometheus_url=prometheus
+        fly=fly,
+        url=spec.url,
+        control=spec.control or (),
+        prometheus_url=prometheus,
+        prometheus_of_fly=prometheus is not None and same_host(prometheus, settings.fly_api_url),
     )
 
 
-def _warn_of_token(table: Table, scope: Scope) -> None:
-    place = reach(table, ("fly", "token"))
-    if len(place.path) == 2 and isinstance(place.node, Leaf) and not place.node.secrets:  # noqa: PLR2004
-        hint = 'write token: "${NAME}" and set NAME as a secret'
-        scope.findings.warn(place.node.mark, "a token stands in the file", hint)
+def same_host(url: str, other: str) -> bool:
+    """A Fly token goes to Fly's own host and to nobody else's Prometheus."""
+    return urlsplit(url)[:2] == urlsplit(other)[:2]
 
 
-def _with_presets(table: Table, settings: TargetSettings | None) -> Table:
-    missing = {"probes", "triggers"} - set(table.entries)
-    if settings is None or not missing:
+def _warn_of_tokens(table: Table, scope: Scope) -> None:
+    probes = table.get("probes")
+    names = probes.entries if isinstance(probes, Table) else ()
+    for path in (("fly", "token"), *(("probes", name, "supabase", "token") for name in names)):
+        place = reach(table, path)
+        if len(place.path) < len(path) or not isinstance(place.node, Leaf):
+            continue
+        if not place.node.secrets:
+            hint = 'write token: "${NAME}" and set NAME as a secret'
+            scope.findings.warn(place.node.mark, "a token stands in the file", hint)
+
+
+def _with_probes(table: Table, settings: TargetSettings | None) -> Table:
+    if settings is None or "probes" in table.entries:
         return table
-    has_fly = settings.fly is not None
-    entries = dict(table.entries)
-    if "probes" in missing:
-        probes = preset_probes(
-            has_url=settings.url is not None,
-            has_fly=has_fly,
-            has_prometheus=settings.prometheus_url is not None,
-        )
-        entries["probes"] = Entry(mark=table.mark, node=as_table(probes, table.mark))
-    if "triggers" in missing:
-        node = entries["probes"].node
-        has_health = isinstance(node, Table) and "health" in node.entries
-        triggers = preset_triggers(has_health=has_health, has_fly=has_fly)
-        entries["triggers"] = Entry(mark=table.mark, node=as_table(triggers, table.mark))
-    return Table(entries=entries, mark=table.mark, size=table.size)
+    probes = preset_probes(
+        has_url=settings.url is not None,
+        has_fly=settings.fly is not None,
+        has_prometheus=settings.prometheus_url is not None,
+    )
+    return table.extended("probes", as_table(probes, table.mark))
+
+
+def _with_triggers(
+    table: Table, probes: Mapping[str, ProbeSetup | None], settings: TargetSettings | None
+) -> Table:
+    if settings is None or "triggers" in table.entries:
+        return table
+    health = probes.get("health")
+    triggers = preset_triggers(
+        has_roles=bool(auto_roles(probes)),
+        has_health=health is not None and health.measure is MeasureKind.CHECK,
+        has_fly=settings.fly is not None,
+    )
+    return table.extended("triggers", as_table(triggers, table.mark))
 
 
 def _probes(table: Table, around: Around, scope: Scope) -> dict[str, ProbeSetup | None]:
@@ -159,6 +181,7 @@ def _triggers(
         triggers=frozenset(entries),
         plans=frozenset(plans),
         has_fly=settings is None or settings.fly is not None,
+        fly_prometheus=settings is not None and settings.prometheus_of_fly,
     )
     return compile_triggers(entries, known, scope.into("triggers"))
 
@@ -198,17 +221,15 @@ def check_name(name: str, entry: Entry, findings: Findings) -> None:
         findings.error(entry.mark, f"not a usable name: {name[:40]!r}", hint)
 
 
-def signals(trigger: Trigger) -> tuple[Signal, ...]:
-    """Every signal a trigger looks at, vetoes too; not those behind references."""
-    rule = trigger.rule
-    own = (rule,) if isinstance(rule, Signal) else rule.parts if isinstance(rule, Composite) else ()
-    return tuple(part for part in (*own, *trigger.unless) if isinstance(part, Signal))
-
-
 def _probe_policy(name: str, setup: ProbeSetup, triggers: tuple[Trigger, ...]) -> ProbePolicy:
     reach = [2 * setup.interval_seconds]
     for signal in (s for trigger in triggers for s in signals(trigger) if s.probe == name):
-        reach += [signal.window_seconds, signal.max_age_seconds]
+        # A burn rate keeps its hours itself.
+        breach = signal.breach
+        window = (
+            breach.short_seconds if isinstance(breach, BurnRateBound) else signal.window_seconds
+        )
+        reach += [window, signal.max_age_seconds]
         if signal.breaches:
             reach.append(1.5 * signal.breaches.of_last * setup.interval_seconds)
     return ProbePolicy(
@@ -219,10 +240,6 @@ def _probe_policy(name: str, setup: ProbeSetup, triggers: tuple[Trigger, ...]) -
         window_seconds=max(reach),
         delay_seconds=float(getattr(setup.config, "delay", 0.0)),
     )
-
-
-def needs_prometheus(setup: ProbeSetup) -> bool:
-    return setup.kind in NEEDS_PROMETHEUS and getattr(setup.config, "url", None) is None
 
 
 def _json(settings: TargetSettings, probes: Mapping[str, ProbeSetup], table: Table) -> JsonObject:
@@ -249,31 +266,3 @@ def _json(settings: TargetSettings, probes: Mapping[str, ProbeSetup], table: Tab
 def _shown_config(table: Table, name: str, kind: str) -> Json:
     node = reach(table, ("probes", name, kind)).node
     return shown(node)
-
-
-def _fingerprints(
-    table: Table, probes: Mapping[str, ProbeSetup], triggers: tuple[Trigger, ...]
-) -> dict[str, str]:
-    """A hash for every probe and trigger; a trigger's changes with the probes it looks at."""
-    base = {key: plain(e.node) for key, e in table.entries.items() if key in {"fly", "url"}}
-    marks: dict[str, str] = {}
-    for name, setup in probes.items():
-        written = _written(table, "probes", name)
-        times = [setup.interval_seconds, setup.timeout_seconds]
-        marks[f"probe:{name}"] = _hash([base, setup.kind, written, *times])
-    for trigger in triggers:
-        looked_at = sorted({marks.get(f"probe:{s.probe}", "") for s in signals(trigger)})
-        written = _written(table, "triggers", trigger.name)
-        marks[f"trigger:{trigger.name}"] = _hash([written, *looked_at])
-    return marks
-
-
-def _written(table: Table, key: str, name: str) -> Json:
-    group = table.get(key)
-    node = group.get(name) if isinstance(group, Table) else None
-    return plain(node) if node is not None else None
-
-
-def _hash(value: Json) -> str:
-    text = json.dumps(value, sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

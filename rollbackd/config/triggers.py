@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from rollbackd.config.conditions import check_clear, compile_condition
+from rollbackd.config.conditions import check_breach, check_clear, compile_condition
 from rollbackd.config.nodes import Entry, Node, Table
 from rollbackd.config.probes import ProbeSetup
+from rollbackd.config.regression import compile_regression, refuse_beside
 from rollbackd.config.schema_triggers import (
     TRIGGER_KINDS,
     AllSpec,
@@ -18,16 +19,19 @@ from rollbackd.config.schema_triggers import (
     DeployFailedSpec,
     PartSpec,
     RefSpec,
+    RegressionTriggerSpec,
     SignalSpec,
     SignalTriggerSpec,
     TriggerSpec,
 )
 from rollbackd.config.scope import Scope
 from rollbackd.config.shape import closest, fit
+from rollbackd.config.types import format_duration
 from rollbackd.core.facts import MeasureKind
 from rollbackd.core.model import ProbeName, TriggerName
 from rollbackd.core.rules import (
     Breaches,
+    BurnRateBound,
     Composite,
     DeployFailed,
     Rule,
@@ -39,7 +43,7 @@ from rollbackd.core.rules import (
 _TRIGGER: TypeAdapter[TriggerSpec] = TypeAdapter(TriggerSpec)
 MAX_AGE = 2.5  # intervals: one miss and its jitter are not a gap (ADR 5)
 _SUMS = frozenset({MeasureKind.RATIO, MeasureKind.HISTOGRAM})
-_LATER = {"regression": "regression triggers", "burn_rate": "burn-rate conditions"}
+LONGEST_WINDOW_SECONDS = 86_400.0  # of samples kept one by one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +54,7 @@ class Known:
     triggers: frozenset[str]
     plans: frozenset[str]
     has_fly: bool
+    fly_prometheus: bool = False  # the process's Prometheus is Fly's own
 
 
 def compile_triggers(
@@ -66,7 +71,9 @@ def _trigger(name: str, node: Node, known: Known, scope: Scope) -> Trigger | Non
     if not isinstance(node, Table):
         scope.error("a trigger is a mapping", "write {probe: health, breach_when: {failing: true}}")
         return None
-    if _later(node, scope) or not _one_kind(node, scope):
+    if not _one_kind(node, scope):
+        return None
+    if "regression" in node.entries and refuse_beside(frozenset(node.entries), scope):
         return None
     spec = fit(_TRIGGER, node, scope.findings, key=scope.key_mark())
     if spec is None:
@@ -89,29 +96,12 @@ def _trigger(name: str, node: Node, known: Known, scope: Scope) -> Trigger | Non
     )
 
 
-def _later(node: Table, scope: Scope) -> bool:
-    """Names what a later version will know, instead of `unknown key`."""
-    found = "regression" in node.entries
-    if found:
-        _say_later("regression", scope.into("regression"))
-    for key in ("breach_when", "clear_when"):
-        inner = node.get(key)
-        if isinstance(inner, Table) and "burn_rate" in inner.entries:
-            _say_later("burn_rate", scope.into(key, "burn_rate"))
-            found = True
-    return found
-
-
-def _say_later(word: str, scope: Scope) -> None:
-    scope.key_error(f"{_LATER[word]} are not part of this version yet", "leave it out for now")
-
-
 def _one_kind(node: Table, scope: Scope) -> bool:
     given = [key for key in TRIGGER_KINDS if key in node.entries]
     if len(given) > 1:
         scope.into(given[1]).key_error(f"a trigger has one of {' and '.join(given)}, not both")
     if not given:
-        scope.key_error("a trigger needs one of probe, deploy_failed, all, any")
+        scope.key_error("a trigger needs one of probe, regression, deploy_failed, all, any")
     return len(given) == 1
 
 
@@ -123,6 +113,11 @@ def _rule(spec: TriggerSpec, known: Known, scope: Scope) -> Rule | None:
             if not known.has_fly:
                 scope.key_error("deploy_failed needs the target's fly: {app: …}")
             return DeployFailed()
+        case RegressionTriggerSpec():
+            inner = scope.into("regression")
+            return compile_regression(
+                spec.regression, known.probes, inner, fly_prometheus=known.fly_prometheus
+            )
         case AllSpec():
             return _composite(spec.all, known, scope.into("all"), every=True)
         case AnySpec():
@@ -172,13 +167,18 @@ def _signal(spec: SignalSpec, known: Known, scope: Scope) -> Signal | None:
         clear = compile_condition(spec.clear_when, probe.measure, probe.kind, inner)
         if breach is not None and clear is not None:
             check_clear(breach, clear, inner)
+    if isinstance(breach, BurnRateBound) and "window" in spec.model_fields_set:
+        scope.into("window").key_error(
+            "window does not go with burn_rate", "it has windows: {long: 1h, short: 5m} of its own"
+        )
     if breach is None:
         return None
+    check_breach(breach, scope.into("breach_when"))
     return Signal(
         probe=ProbeName(spec.probe),
         breach=breach,
         clear=clear,
-        window_seconds=spec.window,
+        window_seconds=breach.long_seconds if isinstance(breach, BurnRateBound) else spec.window,
         for_seconds=spec.for_,
         breaches=breaches,
         min_samples=float(spec.min_samples or 1),
@@ -200,6 +200,11 @@ def _check_samples(spec: SignalSpec, probe: ProbeSetup, scope: Scope) -> None:
         scope.into("breaches").key_error("breaches and for exclude each other", "keep one")
     if spec.window == 0:
         scope.into("window").error("window is 0", "a window has to hold samples")
+    if spec.window > LONGEST_WINDOW_SECONDS:
+        scope.into("window").error(
+            f"a window of {format_duration(spec.window)} is longer than 1d",
+            "burn_rate looks back 3d in little memory",
+        )
 
 
 def _breaches(spec: BreachesSpec | None, scope: Scope) -> Breaches | None:

@@ -30,7 +30,8 @@ class _Edge(RootModel[Literal["errors", "latency"]]):
 
 
 class _Query(Spec):
-    value: str
+    value: str = ""
+    bad: str | None = None
     delay: Duration = 30.0
 
 
@@ -79,7 +80,7 @@ class FakeQuery(_Fake):
 
     @classmethod
     def measure(cls, config: Any) -> MeasureKind:
-        return MeasureKind.VALUE
+        return MeasureKind.VALUE if config.bad is None else MeasureKind.RATIO
 
 
 PLUGINS: dict[str, Any] = {

@@ -61,10 +61,12 @@ def test_warnings_and_promises_do_not_fail_it() -> None:
 
     assert code == 0
     assert ": warning: no Prometheus address" in lines[0]
-    assert lines[1:] == [
+    assert ": warning: no dependency veto" in lines[1]
+    assert lines[2:] == [
+        "shop: release-regression: keeps 5 minutes, 4m at worst",
         "shop: health-down: keeps 5 minutes, 4m at worst",
         "shop: deploy-failed: keeps 5 minutes, 4m at worst",
-        "0 errors, 1 warning",
+        "0 errors, 2 warnings",
     ]
 
 
@@ -140,7 +142,7 @@ def test_json_is_for_scripts() -> None:
     assert answer["diagnostics"][0]["line"] == 2
     assert answer["triggers"][0] == {
         "target": "shop",
-        "trigger": "health-down",
+        "trigger": "release-regression",
         "keeps_five_minutes": False,
         "seconds": 240.0,
         "why_not": "mode observe never acts (auto: 4m at worst)",

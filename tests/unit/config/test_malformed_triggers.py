@@ -17,16 +17,17 @@ RULES = [
     ),
     ("text", TRIGGERS + "      t: deploy_failed\n", 12, "a trigger is a mapping"),
     (
-        "regression",
-        TRIGGERS + "      t: {regression: auto}\n",
-        12,
-        "regression triggers are not part of this version yet",
-    ),
-    (
-        "burn rate",
-        signal("breach_when: {burn_rate: {slo: 99.9%}}"),
+        "a clear as a breach",
+        signal("breach_when: {failing: false}", probe="health"),
         14,
-        "burn-rate conditions are not part",
+        "failing: false is how it clears",
+    ),
+    ("a window of a quarter", signal("breach_when: {above: 5%}", "window: 90d"), 15, "than 1d"),
+    (
+        "a budget of none",
+        TRIGGERS + "      t: {deploy_failed: true}\n    safety: {budget: {rollbacks: 0}}\n",
+        13,
+        "a budget of 0 rollbacks never acts",
     ),
     (
         "an unknown probe",

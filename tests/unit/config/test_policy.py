@@ -50,14 +50,15 @@ def test_the_short_file_watches_and_observes(tmp_path: Path) -> None:
     shop = loaded.policy.targets[TargetName("hotdash")]
     assert shop.mode is Mode.OBSERVE
     assert list(shop.probes) == ["health", "machines", "errors", "latency"]
-    assert [one.name for one in shop.triggers] == ["health-down", "deploy-failed"]
+    names = ["release-regression", "health-down", "deploy-failed"]
+    assert [one.name for one in shop.triggers] == names
     assert list(shop.plans) == ["app"]
     assert loaded.diagnostics == ()
-    health = shop.triggers[0].rule
+    health = shop.triggers[1].rule
     assert isinstance(health, Signal)
     assert health.breach == Failing()
     assert health.breaches == Breaches(at_least=4, of_last=4)
-    assert shop.triggers[1].rule == DeployFailed()
+    assert shop.triggers[2].rule == DeployFailed()
 
 
 def test_without_a_prometheus_the_short_file_leaves_the_edge_out(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_a_target_without_fly_is_watched_by_health_alone(tmp_path: Path) -> None
     shop = target(tmp_path, "targets: {shop: {url: https://shop.test}}")
 
     assert list(shop.probes) == ["health"]
-    assert [one.name for one in shop.triggers] == ["health-down"]
+    assert [one.name for one in shop.triggers] == ["release-regression", "health-down"]
 
 
 def test_the_defaults_are_those_of_the_design(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rollbackd.sandbox.processes import bare_environment
 from rollbackd.sandbox.server import Sandbox
 from tests.support import until
 
+ROOT = Path(__file__).parents[2]
 CONFIGURATION = """\
 targets:
   shop:
@@ -54,6 +55,8 @@ class Running:
         self.state = directory / "state"
         self.process: asyncio.subprocess.Process | None = None
         self.extra: dict[str, str] = {}
+        self.module = "rollbackd"
+        self.wrapper: tuple[str, ...] = ()
         (directory / "config").mkdir()
         self.configure(CONFIGURATION)
 
@@ -82,7 +85,8 @@ class Running:
     async def start(self) -> None:
         with (self.directory / "log").open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "rollbackd", "run"),
+                *(*self.wrapper, sys.executable, "-m", self.module, "run"),
+                cwd=ROOT,
                 stdin=asyncio.subprocess.DEVNULL,
                 stderr=log,
                 env=self.environment(),

@@ -1,0 +1,108 @@
+"""`rollbackd run` with faults built in, for tests: `python -m tests.faults.launcher`.
+
+What is asked for stands in the environment. FAULT_POINT is where, FAULT_SIGNAL what happens there
+(KILL by default), once in all lives of the daemon: FAULT_DIRECTORY remembers that it did.
+
+    before started:machine:2    the journal's second note of that state for that kind of step
+    after done:release_record
+    before send:cordon          a mutating call has been permitted and is not sent yet
+    after send:update:2         the platform has answered, nobody here knows it yet
+
+`FAULT_DIRECTORY/clock` holds seconds that the machine's clock is off; `FAULT_DIRECTORY/hang` makes
+the loop hang; FAULT_STUCK_SECONDS is the watchdog's patience.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import rollbackd.clock
+from rollbackd.core.model import RollbackId
+from rollbackd.core.runbook import StepState
+from rollbackd.daemon import watchdog
+from rollbackd.engine.looplag import LoopLag
+from rollbackd.fly.wire import Wire
+from rollbackd.stores.sqlite import SqliteStore
+
+DIRECTORY = Path(os.environ["FAULT_DIRECTORY"])
+POINT = os.environ.get("FAULT_POINT", "")
+SIGNAL = signal.Signals[f"SIG{os.environ.get('FAULT_SIGNAL', 'KILL')}"]
+HIT = DIRECTORY / "hit"
+
+
+class Faults:
+    """Counts how often each point was passed; strikes at the one asked for."""
+
+    def __init__(self) -> None:
+        self.passed: Counter[str] = Counter()
+
+    def pass_by(self, point: str) -> None:
+        self.passed[point] += 1
+        if POINT in {point, f"{point}:{self.passed[point]}"} and not HIT.exists():
+            HIT.touch()
+            os.kill(os.getpid(), SIGNAL)
+
+
+def install(faults: Faults) -> None:
+    note, exchange = SqliteStore.note, Wire._exchange
+
+    async def noting(
+        self: SqliteStore, rollback: RollbackId, seq: int, state: StepState, **more: Any
+    ) -> None:
+        journal = await self.journal(rollback)
+        assert journal is not None
+        kind = next(row.step.kind for row in journal.rows if row.step.seq == seq)
+        faults.pass_by(f"before {state.value}:{kind}")
+        await note(self, rollback, seq, state, **more)
+        faults.pass_by(f"after {state.value}:{kind}")
+
+    async def sending(self: Wire, call: Any) -> Any:
+        if not call.mutates:
+            return await exchange(self, call)
+        faults.pass_by(f"before send:{call.turn[0]}")
+        answer = await exchange(self, call)
+        faults.pass_by(f"after send:{call.turn[0]}")
+        return answer
+
+    SqliteStore.note = noting  # type: ignore[assignment]  # the fault is the point
+    Wire._exchange = sending  # type: ignore[method-assign]  # as above
+
+
+class OffClock:
+    """The `time` module as `rollbackd.clock` sees it: the wall clock can be set by a file."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+    def time(self) -> float:
+        try:
+            return time.time() + float((DIRECTORY / "clock").read_text())
+        except (FileNotFoundError, ValueError):
+            return time.time()
+
+
+async def _hanging(self: LoopLag) -> None:
+    while not (DIRECTORY / "hang").exists():
+        await asyncio.sleep(0.1)
+    time.sleep(3600)  # the loop hangs
+
+
+def main() -> None:
+    rollbackd.clock.time = OffClock()  # type: ignore[assignment]  # as it is seen there
+    install(Faults())
+    watchdog.STUCK_SECONDS = float(os.environ.get("FAULT_STUCK_SECONDS", "30"))  # type: ignore[misc]
+    if os.environ.get("FAULT_STUCK_SECONDS"):
+        LoopLag.run = _hanging  # type: ignore[method-assign]  # it is the loop's own beat
+    sys.argv = ["rollbackd", "run"]
+    from rollbackd.cli.main import main as rollbackd_main
+
+    rollbackd_main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The whole daemon, killed in the middle of a real rollback, or frozen while another takes over."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.faults.struck import GOOD, applied_twice, left_on, struck
+from tests.process.daemons import Running, images
+from tests.support import until
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+
+
+async def ends_well(daemon: Running) -> None:
+    await daemon.until_outcome("recovered", 90)
+    assert images(daemon.box) == {GOOD}
+    assert applied_twice(daemon.box) == []
+    await until(lambda: left_on(daemon.box) == [], 35)  # a lease of the dead runs out by itself
+    assert daemon.box.releases[-1].status == "complete"
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "after send:update:2",
+        pytest.param("before send:cordon", marks=pytest.mark.slow),
+        pytest.param("after done:release_record", marks=pytest.mark.slow),
+        pytest.param("after send:lease:2", marks=pytest.mark.slow),
+    ],
+)
+async def test_killed_there_its_successor_finishes(tmp_path: Path, point: str) -> None:
+    async with struck(tmp_path, point) as daemon:
+        await daemon.start()
+
+        await ends_well(daemon)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "before send:update:2",
+        pytest.param("before send:cordon", marks=pytest.mark.slow),
+        pytest.param("after started:machine:1", marks=pytest.mark.slow),
+    ],
+)
+async def test_frozen_there_another_takes_over_and_the_woken_one_does_no_harm(
+    tmp_path: Path, point: str
+) -> None:
+    async with struck(tmp_path, point, by="STOP") as daemon:
+        frozen = daemon.process
+        assert frozen is not None
+        try:
+            await daemon.start()
+            await until(lambda: "daemon.took_over" in daemon.log(), 30)
+            await until(lambda: "rollback.resumed" in daemon.log(), 30)
+            frozen.send_signal(signal.SIGCONT)
+            code = await frozen.wait()
+            await ends_well(daemon)
+        finally:
+            if frozen.returncode is None:
+                frozen.kill()
+                await frozen.wait()
+
+        assert code == 75
+        assert "daemon.deposed" in daemon.log()

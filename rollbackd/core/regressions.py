@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 
 from rollbackd.core.deploys import Change, Deploys
 from rollbackd.core.facts import CheckOutcome, PastSeen, Sample
-from rollbackd.core.model import ProbeName, TriggerName
+from rollbackd.core.model import Json, JsonObject, ProbeName, TriggerName
 from rollbackd.core.policy import TargetPolicy
+from rollbackd.core.probe_track import sound
 from rollbackd.core.regression import RegressionWatch
 from rollbackd.core.rules import Regression
 
@@ -47,8 +49,11 @@ class Regressions:
         version = deploys.version_of(sample.machine) if sample.version is None else sample.version
         if not watches or current is None or version is None or version > current.version:
             return
+        if not sound(sample.measure):
+            return
+        who, new = sample.machine or f"v{version}", version == current.version
         for watch in watches:
-            watch.take_part(sample.at, sample.probe, sample.measure, new=version == current.version)
+            watch.take_part(sample.at, sample.probe, sample.measure, who=who, new=new)
 
     def remember(self, fact: PastSeen) -> None:
         for watch in self._by_probe.get(fact.probe, ()):
@@ -58,9 +63,10 @@ class Regressions:
         for watch in self.watches.values():
             watch.foresee(at)
 
-    def begin(self, change: Change) -> None:
+    def begin(self, change: Change, *, machines_seen: bool) -> None:
+        """`machines_seen`: no machine ran it before, as far as looks at them tell."""
         for watch in self.watches.values():
-            watch.begin(change.at)
+            watch.begin(change.at, machines_seen=machines_seen)
 
     def put_back(self, at: float) -> None:
         for watch in self.watches.values():
@@ -72,6 +78,28 @@ class Regressions:
             end = watch.next_end
             if end is not None and end <= until:
                 watch.close(until, excused=excused(name))
+
+    def as_json(self, policy: TargetPolicy) -> JsonObject:
+        return {
+            name: {"mark": _mark(policy, name), "kept": watch.as_json()}
+            for name, watch in self.watches.items()
+        }
+
+    def restore(self, kept: Json, policy: TargetPolicy) -> list[RegressionWatch]:
+        """Go on where an earlier process stopped; returns the watches that could not."""
+        fresh = []
+        for name, watch in self.watches.items():
+            made = RegressionWatch(watch.rule, watch.probes)
+            row = kept.get(name) if isinstance(kept, dict) else None
+            past = row.get("kept") if isinstance(row, dict) else None
+            same = isinstance(row, dict) and row.get("mark") == _mark(policy, name)
+            if same and isinstance(past, dict):
+                made.restore(past)
+            else:
+                fresh.append(made)
+            self.watches[name] = made
+        self._by_probe = _by_probe(self.watches)
+        return fresh
 
     @property
     def next_end(self) -> float | None:
@@ -93,6 +121,14 @@ def _by_probe(
         for probe in probes_of(watch.rule):
             found.setdefault(probe, []).append(watch)
     return {probe: tuple(each) for probe, each in found.items()}
+
+
+def _mark(policy: TargetPolicy, name: TriggerName) -> int:
+    """Changes with the rule and with every probe it is made from."""
+    rule = next(t.rule for t in policy.triggers if t.name == name)
+    assert isinstance(rule, Regression), "asked of regression triggers only"
+    probes = [(policy.probes[p], policy.fingerprints.get(f"probe:{p}")) for p in probes_of(rule)]
+    return zlib.crc32(repr((rule, policy.fingerprints.get(f"trigger:{name}"), probes)).encode())
 
 
 def _same(old: TargetPolicy, new: TargetPolicy, name: TriggerName) -> bool:

@@ -276,8 +276,10 @@ class TargetState:
     def _begin(self, change: Change) -> None:
         self.suppressed = 0
         for watch in self._following():
-            watch.cross(change.came_at, change.at)
-        self.regressions.begin(change)
+            watch.cross(change.came_at, change.at, change.release.created_at)
+        if self.rollbacks.running is None or change.release.version not in self.deploys.ours:
+            # The record of our own rollback: evidence starts anew when the last machine switched.
+            self.regressions.begin(change, machines_seen=self.deploys.machines is not None)
 
     def _switch(self, fact: RollbackSwitched) -> None:
         started = self.rollbacks.switch(fact)

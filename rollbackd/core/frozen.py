@@ -1,0 +1,182 @@
+"""What the release will be compared with, frozen when it was first seen. Values and how they are
+made from the histories; nothing here changes afterwards but a tolerance that is raised.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Final
+
+from rollbackd.core.baseline import (
+    BLOCK_SECONDS,
+    MISSED_BASELINE,
+    RECENT_BAD,
+    RECENT_BAD_LOOKS,
+    TOLERANCE_AT_MOST,
+    Slack,
+    learn,
+    recent,
+)
+from rollbackd.core.history import Ticks
+from rollbackd.core.model import Json, JsonObject
+
+LEAST_SECONDS, LEAST_TICKS = 60.0, 3
+SPARE_TICKS: Final = 2  # what a first and a last sample cannot cover
+CALM_TICKS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """One stream before the release. `used`: it takes part, with `weight` (they sum to 1).
+
+    `bounds`, `bound`: which of the bounds bad ones were counted by. `ill_since`: where it was
+    worse than tolerable already, the start of that.
+    """
+
+    rate: float
+    tolerance: float
+    persistence: int
+    weight: float
+    used: bool
+    bounds: tuple[float, ...]
+    bound: int
+    covered_seconds: float
+    unbroken: bool
+    looks: bool  # few events a tick: two bad ones are many
+    ill_since: float | None = None
+    ill_rate: float = 0.0
+
+    def raised(self, rate: float, slack: Slack, *, since: float) -> Baseline:
+        """Tolerating this rate, too, because it was there before the release could be blamed."""
+        tolerance = max(self.tolerance, slack.over(rate))
+        if tolerance <= TOLERANCE_AT_MOST:
+            return replace(self, tolerance=tolerance)
+        if self.tolerance == math.inf:
+            return self
+        return replace(self, tolerance=math.inf, ill_since=since, ill_rate=rate)
+
+    def as_json(self) -> JsonObject:
+        finite = None if self.tolerance == math.inf else self.tolerance
+        bounds: list[Json] = [*self.bounds]
+        return {**asdict(self), "tolerance": finite, "bounds": bounds}
+
+
+def baseline_of(kept: JsonObject) -> Baseline:
+    """Read back what `as_json` wrote."""
+    fields = {key: value for key, value in kept.items() if key not in {"tolerance", "bounds"}}
+    tolerance, bounds = kept["tolerance"], kept["bounds"]
+    assert isinstance(bounds, list), "written by as_json"
+    return Baseline(
+        **fields,  # type: ignore[arg-type]  # as_json wrote these very fields
+        tolerance=math.inf if tolerance is None else float(str(tolerance)),
+        bounds=tuple(float(str(b)) for b in bounds),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What a stream knows of the time before `at`. `looks`: events a tick, where they are looks."""
+
+    name: str
+    weight: float
+    slack: Slack
+    ticks: Ticks
+    bounds: tuple[float, ...]
+    bound: int
+    covered_seconds: float
+    unbroken: bool  # the last minutes were covered, too
+    pace_seconds: float
+    looks: float
+
+
+def freeze(
+    pasts: Sequence[Past], *, at: float, tick_seconds: float, at_least_seconds: float
+) -> dict[str, Baseline]:
+    """A baseline per stream. One with too little history is left out where another has enough."""
+    wanted = at_least_seconds - SPARE_TICKS * tick_seconds
+    enough = [p for p in pasts if p.unbroken and p.covered_seconds >= wanted]
+    used = enough or list(pasts)
+    weights = math.fsum(p.weight for p in used)
+    frozen = {
+        p.name: _baseline(
+            p,
+            at=at,
+            tick_seconds=tick_seconds,
+            beta=MISSED_BASELINE / len(used),
+            weight=p.weight / weights if p in used else 0.0,
+        )
+        for p in pasts
+    }
+    return tied(frozen)
+
+
+def tied(baselines: dict[str, Baseline]) -> dict[str, Baseline]:
+    """A look fails where a request does: what errors may do, looks may do, too."""
+    errors, health = baselines.get("errors"), baselines.get("health")
+    if errors is None or health is None or not errors.used or errors.tolerance <= health.tolerance:
+        return baselines
+    tolerant = replace(
+        health,
+        tolerance=errors.tolerance,
+        ill_since=errors.ill_since,
+        ill_rate=errors.ill_rate,
+    )
+    return {**baselines, "health": tolerant}
+
+
+def _baseline(
+    past: Past, *, at: float, tick_seconds: float, beta: float, weight: float
+) -> Baseline:
+    bad, total = past.ticks
+    least = max(LEAST_TICKS, math.ceil(LEAST_SECONDS / past.pace_seconds))
+    learned = learn(
+        bad,
+        total,
+        slack=past.slack,
+        beta=beta,
+        tick_seconds=tick_seconds,
+        at_least=least,
+        looks=past.looks,
+    )
+    ill = learned.tolerance == math.inf and math.fsum(total) > 0
+    since, rate = _ill_run(bad, total, tick_seconds) if ill else (0.0, 0.0)
+    return Baseline(
+        rate=learned.rate,
+        tolerance=learned.tolerance,
+        persistence=learned.persistence,
+        weight=weight,
+        used=weight > 0,
+        bounds=past.bounds,
+        bound=past.bound,
+        covered_seconds=past.covered_seconds,
+        unbroken=past.unbroken,
+        looks=math.fsum(total) <= past.looks * len(total),
+        ill_since=at - since if ill else None,
+        ill_rate=rate,
+    )
+
+
+def _ill_run(
+    bad: Sequence[float], total: Sequence[float], tick_seconds: float
+) -> tuple[float, float]:
+    """How long ago the present trouble began, and its rate. Short remissions do not end it."""
+    ticks = round(BLOCK_SECONDS / tick_seconds)
+    now = math.fsum(bad[-ticks:]) / max(math.fsum(total[-ticks:]), 1.0)
+    ago = calm = 0
+    for back, (k, n) in enumerate(zip(reversed(bad), reversed(total), strict=True), start=1):
+        if n > 0 and k < now * n / 2:
+            calm += 1
+            if calm == CALM_TICKS:
+                break
+        elif n > 0:
+            ago, calm = back, 0
+    return ago * tick_seconds, now
+
+
+def lately(ticks: Ticks, *, tick_seconds: float, looks: bool) -> float:
+    """The worse rate of the last minute and the last five, where it is more than chance; or 0."""
+    bad, total = ticks
+    many = RECENT_BAD_LOOKS if looks else RECENT_BAD
+    return recent(bad, total, slack=Slack(1.0, 0.0), tick_seconds=tick_seconds, many=many)

@@ -1,0 +1,130 @@
+"""Everything is down, tick after tick: the one thing that needs no statistics.
+
+Each source that has data in a tick votes, and all must say down. It knows no thresholds of a
+person, only how often the app was down before the release.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from rollbackd.core.model import JsonObject
+
+AT_LEAST_SECONDS, AT_LEAST_TICKS = 40.0, 3
+DOWN_SHARE, DOWN_EVENTS = 0.5, 5.0
+CHANCE: Final = 1e-5  # that downs as frequent as before the release stand together this long
+OFTEN, ALWAYS = 0.3, 0.9
+RECENT_SECONDS: Final = 300.0
+
+
+def at_least(pace_seconds: float) -> int:
+    """How many ticks in a row, where one with data comes every `pace_seconds`."""
+    return max(AT_LEAST_TICKS, math.ceil(AT_LEAST_SECONDS / pace_seconds))
+
+
+def needed(
+    down: Sequence[float], votes: Sequence[float], *, least: int, recent_ticks: int
+) -> int | None:
+    """How many ticks in a row accuse the release, from 0 or 1 per tick before it; None: never."""
+    need = least
+    for ticks in (recent_ticks, len(votes)):
+        k, n = sum(down[-ticks:]), sum(votes[-ticks:])
+        if k <= 0 or ticks <= 0:
+            continue
+        share = (k + 1) / (n + 1)
+        if ticks == recent_ticks and share > OFTEN:
+            return None
+        need = max(need, math.ceil(math.log(CHANCE) / math.log(min(share, ALWAYS))))
+    return need
+
+
+class HardDown:
+    """The streak since the release came, and the votes of the open tick."""
+
+    __slots__ = ("_bad", "_failed", "_ok", "_total", "fired", "looks", "need", "since", "streak",
+                 "streak_bad", "streak_total")  # fmt: skip
+
+    def __init__(self, need: int | None) -> None:
+        self.need = need
+        self.fired = False
+        self.stop()
+        self._clear()
+
+    def stop(self) -> None:
+        """Whatever stood together does no more."""
+        self.streak = self.looks = 0
+        self.streak_bad = self.streak_total = 0.0
+        self.since: float | None = None
+        self.fired = False
+
+    def answered(self) -> None:
+        """It answered just now: that ends the streak at once, not at the end of the tick."""
+        self.stop()
+
+    def look(self, *, ok: bool) -> None:
+        """One look of the health probe in the open tick."""
+        if ok:
+            self._ok += 1
+        else:
+            self._failed += 1
+
+    def count(self, bad: float, total: float) -> None:
+        """Requests of the open tick."""
+        self._bad += bad
+        self._total += total
+
+    def close(self, start_at: float, *, neutral: bool) -> bool | None:
+        """End the tick: whether it was down; None: nobody knows."""
+        down = self._vote()
+        failed, bad, total = self._failed, self._bad, self._total
+        self._clear()
+        if neutral or down is None:
+            return down
+        if not down:
+            self.stop()
+            return False
+        if self.since is None:
+            self.since = start_at
+        self.streak += 1
+        self.looks += failed
+        self.streak_bad += bad
+        self.streak_total += total
+        self.fired = self.fired or (self.need is not None and self.streak >= self.need)
+        return True
+
+    def _vote(self) -> bool | None:
+        votes = []
+        if self._ok or self._failed:
+            votes.append(not self._ok)
+        if self._total >= DOWN_EVENTS:
+            votes.append(self._bad >= DOWN_SHARE * self._total)
+        return all(votes) if votes else None
+
+    def _clear(self) -> None:
+        self._ok = self._failed = 0
+        self._bad = self._total = 0.0
+
+    def as_json(self) -> JsonObject:
+        return {
+            "need": self.need,
+            "streak": self.streak,
+            "since": self.since,
+            "fired": self.fired,
+            "looks": self.looks,
+            "bad": self.streak_bad,
+            "total": self.streak_total,
+            "open": [self._ok, self._failed, self._bad, self._total],
+        }
+
+    def restore(self, kept: JsonObject) -> None:
+        need, since, opened = kept["need"], kept["since"], kept["open"]
+        self.need = need if isinstance(need, int) else None
+        self.since = float(since) if isinstance(since, int | float) else None
+        self.fired = bool(kept["fired"])
+        self.streak, self.looks = int(str(kept["streak"])), int(str(kept["looks"]))
+        self.streak_bad, self.streak_total = float(str(kept["bad"])), float(str(kept["total"]))
+        assert isinstance(opened, list), "written by as_json"
+        self._ok, self._failed = int(str(opened[0])), int(str(opened[1]))
+        self._bad, self._total = float(str(opened[2])), float(str(opened[3]))

@@ -61,15 +61,16 @@ class Looker:
         at = self._clock.now()
         began = self._clock.monotonic()
         reading = await self._take(watched)
-        if isinstance(reading, Check) and self._spoiled(began, reading):
-            reading = Missed(reason=MissReason.OVERLOADED, detail="our own event loop was late")
+        if _accuses(reading) and self._lag.worst_since(began) > LAG_SPOILS_SECONDS:
+            late = Missed(reason=MissReason.OVERLOADED, detail="our own event loop was late")
+            reading = _acquitted(reading, late)
         facts: list[TargetFact] = []
         accuses = _accuses(reading) and watched.kind not in ANSWERED_BY_PLATFORM
         if accuses or watched.target in self._lost:
             ok = await watched.control.look()
             facts.append(self._control_seen(watched.target, ok=ok))
             if accuses and not ok:
-                reading = Missed(reason=MissReason.CONTROL_PROBE_FAILED)
+                reading = _acquitted(reading, Missed(reason=MissReason.CONTROL_PROBE_FAILED))
         self._metrics.probe_taken(
             watched.target, watched.name, _result(reading), self._clock.monotonic() - began
         )
@@ -89,11 +90,6 @@ class Looker:
             log.info(events.CONTROL_REGAINED, target=target)
         return ControlSeen(target=target, at=self._clock.now(), ok=ok)
 
-    def _spoiled(self, began: float, reading: Check) -> bool:
-        if reading.outcome is CheckOutcome.OK:
-            return False
-        return self._lag.worst_since(began) > LAG_SPOILS_SECONDS
-
     async def _take(self, watched: Watched) -> Reading:
         try:
             async with asyncio.timeout(watched.timeout_seconds + GRACE_SECONDS):
@@ -107,8 +103,15 @@ class Looker:
 
 def _accuses(reading: Reading) -> bool:
     if isinstance(reading, ByMachine):
-        return _accuses(reading.whole)
+        return _accuses(reading.whole) or any(_accuses(part) for _, part in reading.parts)
     return isinstance(reading, Check) and reading.outcome is not CheckOutcome.OK
+
+
+def _acquitted(reading: Reading, missed: Missed) -> Reading:
+    """Without the parts where only they accused; else nothing was seen at all."""
+    if isinstance(reading, ByMachine) and not _accuses(reading.whole):
+        return reading.whole
+    return missed
 
 
 def _result(reading: Reading) -> str:

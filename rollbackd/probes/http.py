@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -14,14 +15,17 @@ from pydantic import Field, field_validator, model_validator
 from rollbackd.config.types import Size, Spec, Url, refused
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.facts import Check, CheckOutcome, MeasureKind, MissReason, Value
-from rollbackd.core.ports import Missed, NobodyHome, Reading
+from rollbackd.core.model import Machine
+from rollbackd.core.ports import ByMachine, Missed, NobodyHome, Reading
 from rollbackd.plugins import ProbeContext
 from rollbackd.probes.blame import Failed
+from rollbackd.probes.each_machine import EachMachine
 from rollbackd.probes.expect import Expect
 from rollbackd.probes.health_path import HealthPath
 from rollbackd.probes.http_exchange import Answer, Ask, HttpExchange
 from rollbackd.probes.json_path import Absent, JsonPath, as_number, parse_json, pick
 from rollbackd.probes.resolver import IpChoice
+from rollbackd.probes.side_by_side import SideBySide
 from rollbackd.probes.sleeping import DoorBell
 from rollbackd.probes.source import readable
 
@@ -60,11 +64,20 @@ class HttpConfig(Spec):
         default=False,
         description="Keep the connection. Cheaper, but hides DNS, TLS and accept faults.",
     )
+    each_machine: bool | None = Field(
+        default=None,
+        description=(
+            "While two releases serve, ask each machine too (at most 20), to compare new with old. "
+            "By default wherever a path of a Fly app is looked at."
+        ),
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if self.path is not None and self.url is not None:
             raise refused("both path and url", "a path is on the target's url; keep one of them")
+        if self.each_machine and self.value is not None:
+            raise refused("each_machine and value together", "only checks are compared")
         return self
 
     @field_validator("path")
@@ -77,6 +90,13 @@ class HttpConfig(Spec):
         if any(c.isspace() or not c.isprintable() for c in path):
             raise refused(f"a path has no spaces and no line ends: {path}", "write %20 for a space")
         return path
+
+
+def _tells_apart(config: HttpConfig) -> bool:
+    """A URL of its own may be anybody's, who need not hear our machines' names."""
+    if config.each_machine is None:
+        return config.url is None and config.value is None
+    return config.each_machine
 
 
 class HttpProbe:
@@ -126,6 +146,10 @@ class HttpProbe:
         self._door = DoorBell(own, context.clock)
         searches = config.url is None and config.path in {None, AUTO}
         self._health = HealthPath(own, context.clock, config.expect) if searches else None
+        told_apart = context.platform if _tells_apart(config) else None
+        self._machines = SideBySide(told_apart, context.clock)
+        self._each = EachMachine(self._exchange, config.expect, context.clock)
+        self._rng = context.rng
 
     @property
     def shallow(self) -> bool:
@@ -133,9 +157,14 @@ class HttpProbe:
         return self._health is not None and self._health.shallow
 
     async def take(self) -> Reading:
-        if await self._nobody_home():
+        empty, machines = await self._who_is_there()
+        if empty:
             return NobodyHome()
-        seen = await self._look()
+        seen, parts = await asyncio.gather(self._look(), self._parts(machines))
+        whole = self._whole(seen)
+        return ByMachine(whole=whole, parts=parts) if parts else whole
+
+    def _whole(self, seen: Answer | Failed | Missed) -> Check | Value | Missed:
         if self._config.value is not None:
             return self._number(seen, self._config.value)
         match seen:
@@ -155,12 +184,24 @@ class HttpProbe:
     async def close(self) -> None:
         await self._exchange.close()
 
-    async def _nobody_home(self) -> bool:
+    async def _who_is_there(self) -> tuple[bool, tuple[Machine, ...]]:
+        """Whether nobody is, and whom to compare."""
         # A slow platform must not eat the deadline of the look: that would invent a time-out.
-        if self._health is None:
-            return await self._door.nobody_home()
-        empty, _ = await asyncio.gather(self._door.nobody_home(), self._health.ask_platform())
-        return empty
+        empty, machines, _ = await asyncio.gather(
+            self._door.nobody_home(), self._machines.now(self._rng), self._ask_for_paths()
+        )
+        return empty, machines
+
+    async def _ask_for_paths(self) -> None:
+        if self._health is not None:
+            await self._health.ask_platform()
+
+    async def _parts(self, machines: Sequence[Machine]) -> tuple[tuple[str, Check], ...]:
+        if not machines:
+            return ()
+        path = self._health.path if self._health is not None else None
+        url = self._ask.url if path is None else self._base + path
+        return await self._each.look(dataclasses.replace(self._ask, url=url), machines)
 
     async def _look(self) -> Answer | Failed | Missed:
         async def at(path: str) -> Answer | Failed | Missed:

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from rollbackd.config.types import Size, Spec, Url, refused
-from rollbackd.core.facts import MeasureKind, MissReason
-from rollbackd.core.ports import Missed, NobodyHome, Reading
+from rollbackd.core.facts import Measure, MeasureKind, MissReason
+from rollbackd.core.ports import ByMachine, Missed, NobodyHome, Reading
 from rollbackd.plugins import ProbeContext
 from rollbackd.probes.blame import Failed
-from rollbackd.probes.counters import Counters, Page
+from rollbackd.probes.counters import Counters, Key, Page
 from rollbackd.probes.exposition import BadBody, SeriesSelector, parse_exposition, parse_selector
 from rollbackd.probes.http_exchange import Ask, HttpExchange
 from rollbackd.probes.resolver import IpChoice, shared_resolver
+from rollbackd.probes.side_by_side import SideBySide
 from rollbackd.probes.sleeping import DoorBell
 from rollbackd.probes.source import readable
 from rollbackd.probes.wanted import BadOfTotal, Buckets, Gauge, Wanted, names_of, page_of
@@ -98,6 +101,7 @@ class ScrapeProbe:
         self._counters = Counters(FORGET_AFTER_INTERVALS * context.interval_seconds)
         self._resolver = shared_resolver()
         self._door = DoorBell(context.platform, context.clock)
+        self._machines = SideBySide(context.platform, context.clock)
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._exchange = HttpExchange(
             ssl_context=context.ssl_context, clock=context.clock, user_agent=context.user_agent
@@ -111,7 +115,8 @@ class ScrapeProbe:
         if isinstance(addresses, Missed):
             return addresses
         pages = await self._pages(addresses, until)
-        return self._measure(pages)
+        machines = await self._machines.now()
+        return self._measure(pages, {_spelled(m.private_ip): m.id for m in machines})
 
     async def close(self) -> None:
         await self._exchange.close()
@@ -164,19 +169,33 @@ class ScrapeProbe:
         series = parse_exposition(body, self._names)
         return page_of(self._wanted, series, self._clock.monotonic())
 
-    def _measure(self, pages: dict[str, Page | Missed]) -> Reading:
+    def _measure(self, pages: dict[str, Page | Missed], machines: dict[str, str]) -> Reading:
+        """`machines`: address to id, of those to tell apart."""
         self._counters.keep_only(pages, self._clock.monotonic())
         answered = {address: page for address, page in pages.items() if isinstance(page, Page)}
         if not answered:
             return _commonest([page for page in pages.values() if isinstance(page, Missed)])
         if self._wanted.kind is MeasureKind.VALUE:
             return self._sum_of_gauges(answered, of=len(pages))
-        grown = [
-            difference
+        grown = {
+            address: difference
             for address, page in answered.items()
             if (difference := self._counters.difference(address, page)) is not None
-        ]
-        return self._wanted.measure(grown) if grown else Missed(reason=MissReason.BASELINE)
+        }
+        if not grown:
+            return Missed(reason=MissReason.BASELINE)
+        whole = self._wanted.measure(list(grown.values()))
+        parts = tuple(self._parts(grown, machines))
+        return ByMachine(whole=whole, parts=parts) if parts else whole
+
+    def _parts(
+        self, grown: dict[str, Mapping[Key, float]], machines: dict[str, str]
+    ) -> Iterator[tuple[str, Measure]]:
+        for address, difference in grown.items():
+            machine = machines.get(_spelled(address))
+            part = None if machine is None else self._wanted.measure([difference])
+            if machine is not None and part is not None and not isinstance(part, Missed):
+                yield machine, part
 
     def _sum_of_gauges(self, answered: dict[str, Page], *, of: int) -> Reading:
         if len(answered) < of:
@@ -184,6 +203,14 @@ class ScrapeProbe:
             detail = f"{len(answered)} of {of} machines answered"
             return Missed(reason=MissReason.SOURCE_UNREACHABLE, detail=detail)
         return self._wanted.measure([page.values for page in answered.values()])
+
+
+def _spelled(address: str) -> str:
+    """One address is written in one way, as an answer of DNS and in the Machines API."""
+    try:
+        return str(ip_address(address.partition("%")[0]))
+    except ValueError:
+        return ""
 
 
 def _commonest(misses: list[Missed]) -> Missed:

@@ -9,7 +9,7 @@ from itertools import chain, zip_longest
 
 from rollbackd.core.errors import RollbackdError
 from rollbackd.core.model import Machine
-from rollbackd.core.ports import Clock, Platform
+from rollbackd.core.ports import Clock, Platform, RemembersMachines
 from rollbackd.probes.sleeping import WAITED_AT_MOST_SECONDS, recent_machines
 
 MOST = 20  # more tell little more, and each costs the app a request
@@ -21,7 +21,9 @@ class SideBySide:
 
     def __init__(self, platform: Platform | None, clock: Clock) -> None:
         self._platform = platform  # keeps it alive for as long as the probe
-        self._machines = recent_machines(platform, clock) if platform is not None else None
+        # Only one that remembers: a comparison is not worth calls of its own.
+        remembers = isinstance(platform, RemembersMachines)
+        self._machines = recent_machines(platform, clock) if platform and remembers else None
 
     async def now(self, rng: random.Random | None = None) -> tuple[Machine, ...]:
         """At most MOST, old and new by turns; none while a single release serves.

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rollbackd.core.facts import MeasureKind, MissReason, Value
-from rollbackd.core.ports import Missed, Reading
+from rollbackd.core.facts import Measure, MeasureKind, MissReason, Value
+from rollbackd.core.ports import Missed
 from rollbackd.probes.counters import Key, Page, as_counters, histogram, ratio
 from rollbackd.probes.exposition import BadBody, Labels, Selector, Series
 
@@ -30,7 +30,7 @@ class BadOfTotal:
     def selectors(self) -> tuple[Selector, ...]:
         return self.bad, self.total
 
-    def measure(self, grown: Numbers) -> Reading:
+    def measure(self, grown: Numbers) -> Measure | Missed:
         if not any(self.total.takes(*key) for machine in grown for key in machine):
             return Missed(reason=MissReason.EMPTY, detail=f"no series of {self.total.name}")
         return ratio(_sum_of(self.bad, grown), _sum_of(self.total, grown))
@@ -52,7 +52,7 @@ class Buckets:
     def selectors(self) -> tuple[Selector, ...]:
         return (self.bucket,)
 
-    def measure(self, grown: Numbers) -> Reading:
+    def measure(self, grown: Numbers) -> Measure | Missed:
         parts: dict[object, dict[float, float]] = defaultdict(dict)
         for index, machine in enumerate(grown):
             for (_, labels), count in machine.items():
@@ -78,7 +78,7 @@ class Gauge:
     def selectors(self) -> tuple[Selector, ...]:
         return (self.one,)
 
-    def measure(self, seen: Numbers) -> Reading:
+    def measure(self, seen: Numbers) -> Measure | Missed:
         if any(len(machine) > 1 for machine in seen):
             return Missed(reason=MissReason.SEVERAL_SERIES, detail=self.one.name)
         values = [value for machine in seen for value in machine.values()]

@@ -172,6 +172,13 @@ class FakePlatform:
         raise NotImplementedError
 
 
+class WatchedPlatform(FakePlatform):
+    """One whose machines somebody else asks for all the time."""
+
+    async def recent_machines(self, max_age_seconds: float) -> tuple[Machine, ...]:
+        return await self.machines()
+
+
 def machine(**changes: Any) -> Machine:
     usual: dict[str, Any] = {"id": "m1", "state": "started", "group": "app", "content": "c"}
     return Machine(**(usual | changes))

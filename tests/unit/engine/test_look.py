@@ -18,7 +18,7 @@ from rollbackd.core.facts import (
     Sample,
 )
 from rollbackd.core.model import ProbeName, TargetName
-from rollbackd.core.ports import Missed, NobodyHome, Reading
+from rollbackd.core.ports import ByMachine, Missed, NobodyHome, Reading
 from rollbackd.engine.look import Looker, Watched
 from rollbackd.engine.looplag import LoopLag
 from rollbackd.telemetry.metrics import Metrics
@@ -217,3 +217,48 @@ async def test_a_miss_with_an_unknown_reason_is_counted_in_the_closed_set(bench:
     body, _ = bench.metrics.render("")
     assert b'result="probe_error"' in body
     assert b"made up" not in body
+
+
+# Parts --------------------------------------------------------------------------------------------
+
+
+def of_machines(whole: Check, new: Check) -> ByMachine:
+    return ByMachine(whole=whole, parts=(("new1", new), ("old1", OK)))
+
+
+async def test_each_machines_part_is_a_sample_of_its_own(bench: Bench) -> None:
+    facts = await bench.looker.look(bench.watched(of_machines(OK, OK)))
+    assert [(f.machine, f.measure) for f in facts if isinstance(f, Sample)] == [
+        ("new1", OK),
+        ("old1", OK),
+        (None, OK),
+    ]
+    assert bench.log == ["look"]
+
+
+@pytest.mark.parametrize(
+    ("whole", "control", "left"),
+    [
+        (OK, True, ["new1", "old1", None]),
+        (OK, False, [None]),
+        (FAILED, True, ["new1", "old1", None]),
+        (FAILED, False, []),
+    ],
+)
+async def test_a_machine_is_accused_only_after_the_control_answered(
+    bench: Bench, whole: Check, control: bool, left: list[str | None]
+) -> None:
+    watched = bench.watched(of_machines(whole, FAILED), control=control)
+    facts = await bench.looker.look(watched)
+    assert bench.log == ["look", "control"]
+    assert [f.machine for f in facts if isinstance(f, Sample)] == left
+
+
+async def test_a_loop_that_was_late_accuses_no_machine(bench: Bench) -> None:
+    bench.lag._note(999.0, 1000.4)
+    facts = await bench.looker.look(bench.watched(of_machines(OK, FAILED)))
+    assert [f.machine for f in facts if isinstance(f, Sample)] == [None]
+
+    (fact,) = await bench.looker.look(bench.watched(of_machines(FAILED, OK)))
+    assert isinstance(fact, Miss)
+    assert fact.reason == MissReason.OVERLOADED

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from rollbackd.clock import FakeClock
 from rollbackd.core.facts import Histogram, MeasureKind, MissReason, Ratio, Value
-from rollbackd.core.ports import Missed
+from rollbackd.core.ports import Missed, Platform
 from rollbackd.probes.resolver import Resolver
 from rollbackd.probes.scrape import ScrapeConfig, ScrapeProbe
 from tests.unit.probes.loopback import Request, answer, build, context
@@ -65,9 +65,14 @@ async def fleet(*addresses: str) -> AsyncIterator[Fleet]:
             await server.wait_closed()
 
 
-def probe_of(machines: Fleet, clock: FakeClock | None = None, **config: Any) -> ScrapeProbe:
+def probe_of(
+    machines: Fleet,
+    clock: FakeClock | None = None,
+    platform: Platform | None = None,
+    **config: Any,
+) -> ScrapeProbe:
     url = f"http://shop.internal:{machines.port}/metrics"
-    made_with = context(clock=clock, seconds=1.0)
+    made_with = context(clock=clock, seconds=1.0, platform=platform)
     probe = build("scrape", {"url": url, **(config or RATIO)}, made_with)
     assert isinstance(probe, ScrapeProbe)
     probe._resolver = Resolver(machines.addresses)

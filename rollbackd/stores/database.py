@@ -85,7 +85,7 @@ def prepare(connection: sqlite3.Connection, path: Path, now: float) -> None:
 
 def refuse_newer(version: int, path: Path) -> None:
     if version > SCHEMA_VERSION:
-        raise PermanentError(
+        raise ConfigError(
             f"{path} was written by a newer rollbackd (state version {version}, "
             f"this one knows {SCHEMA_VERSION})",
             hint="run the newer rollbackd, or move the state directory aside",

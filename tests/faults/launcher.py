@@ -9,7 +9,7 @@ What is asked for stands in the environment. FAULT_POINT is where, FAULT_SIGNAL 
     after send:update:2         the platform has answered, nobody here knows it yet
 
 `FAULT_DIRECTORY/clock` holds seconds that the machine's clock is off; `FAULT_DIRECTORY/hang` makes
-the loop hang; FAULT_STUCK_SECONDS is the watchdog's patience.
+the loop hang; FAULT_STUCK_SECONDS is the watchdog's patience, FAULT_SLOW_DRAIN delays the end.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from rollbackd.core.model import RollbackId
 from rollbackd.core.runbook import StepState
 from rollbackd.daemon import watchdog
 from rollbackd.engine.looplag import LoopLag
+from rollbackd.engine.recorder import Recorder
 from rollbackd.fly.wire import Wire
 from rollbackd.stores.sqlite import SqliteStore
 
@@ -92,7 +93,13 @@ async def _hanging(self: LoopLag) -> None:
     time.sleep(3600)  # the loop hangs
 
 
+async def _slow_flush(self: Recorder) -> None:
+    await asyncio.sleep(float(os.environ["FAULT_SLOW_DRAIN"]))
+
+
 def main() -> None:
+    if os.environ.get("FAULT_SLOW_DRAIN"):
+        Recorder.flush = _slow_flush  # type: ignore[method-assign]  # the end of the drain
     rollbackd.clock.time = OffClock()  # type: ignore[assignment]  # as it is seen there
     install(Faults())
     watchdog.STUCK_SECONDS = float(os.environ.get("FAULT_STUCK_SECONDS", "30"))  # type: ignore[misc]

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from rollbackd.clock import FakeClock
-from rollbackd.core.errors import Fenced, PermanentError, Rejected, TemporaryError, UsageError
+from rollbackd.core.errors import (
+    ConfigError,
+    Fenced,
+    PermanentError,
+    Rejected,
+    TemporaryError,
+    UsageError,
+)
 from rollbackd.core.facts import (
     Paused,
     ReleasesSeen,
@@ -384,7 +391,7 @@ async def test_state_from_a_newer_version_is_refused(tmp_path: Path, clock: Fake
     other.close()
 
     for read_only in (False, True):
-        with pytest.raises(PermanentError, match="written by a newer rollbackd"):
+        with pytest.raises(ConfigError, match="written by a newer rollbackd"):
             await SqliteStore(tmp_path, clock, read_only=read_only).open()
 
 

@@ -19,6 +19,7 @@ ORDINARY_QUANTILE, ORDINARY_TIMES, ORDINARY_BAD = 0.95, 1.25, 5.0
 RECENT_BAD, RECENT_BAD_LOOKS = 5.0, 2.0
 TOLERANCE_AT_MOST: Final = 0.60  # above this it was broken already and can accuse nobody
 RUN_BAD: Final = 2.0
+EARLY_AT_MOST: Final = 8  # ticks
 LATE_TIMES, LATE_AT_MOST = 2.5, 18  # ticks
 WANTED_EXCEEDANCE, LEAST_EXCEEDANCE, MOST_EXCEEDANCE = 0.05, 0.005, 0.20
 
@@ -109,6 +110,14 @@ def persistence(
     """How many bad ticks it takes at least, from how long the app was bad while it was healthy."""
     wanted = math.ceil(1.5 * longest) + 2 if longest > 0 else 0
     return min(max(wanted, at_least), 3 * at_least)
+
+
+def early_persistence(persistence: int) -> int:
+    """How many bad ticks it takes at least where they began with the release.
+
+    Few bursts begin in just that minute: what the history teaches about them counts for less.
+    """
+    return min(persistence, EARLY_AT_MOST)
 
 
 def late_persistence(persistence: int) -> int:

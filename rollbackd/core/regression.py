@@ -307,8 +307,8 @@ class RegressionWatch:
             stream.close(start, end, age_seconds=age, neutral=self.compares)
         if all(end - s.taken_at > s.max_age_seconds for s in self.streams.values()):
             self.hard.stop()
-        if any(s.gapped for s in self.streams.values()):
-            self.hard.stop()
+        if any(s.gapped for s in self.streams.values() if not s.counts_by_bound):
+            self.hard.stop()  # latency falls silent in an outage: no request succeeds
         down = self.hard.close(start, neutral=self.compares or age is None)
         young = age is not None and age < 60
         self.downs.add(start, end, None if down is None or young else [1.0, float(down)])

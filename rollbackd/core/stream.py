@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rollbackd.core.baseline import Slack, late_persistence, pick_bound
+from rollbackd.core.baseline import Slack, early_persistence, late_persistence, pick_bound
 from rollbackd.core.evidence import Evidence, cap_of
 from rollbackd.core.facts import Check, CheckOutcome, Histogram, Measure, MeasureKind, Ratio
 from rollbackd.core.frozen import Baseline, Past
@@ -245,7 +245,10 @@ class Stream:
             return None
         cap, late_cap = (
             cap_of(odds=self.odds_needed, weight=baseline.weight, ticks=ticks)
-            for ticks in (baseline.persistence, late_persistence(baseline.persistence))
+            for ticks in (
+                early_persistence(baseline.persistence),
+                late_persistence(baseline.persistence),
+            )
         )
         return Evidence(cap=cap, late_cap=late_cap, tick_seconds=self.tick_seconds)
 

@@ -1,0 +1,96 @@
+"""What began with the release is believed sooner than what began later."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollbackd.core.baseline import early_persistence, late_persistence
+from rollbackd.core.evidence import Evidence, cap_of
+
+DT, WEIGHT, ENOUGH = 10.0, 0.45, 2000.0
+BAD, GOOD = 50.0, 0.2  # observed over tolerated
+
+
+def evidence(early: int = 6, late: int = 15) -> Evidence:
+    cap, late_cap = (cap_of(odds=ENOUGH, weight=WEIGHT, ticks=n) for n in (early, late))
+    return Evidence(cap=cap, late_cap=late_cap, tick_seconds=DT)
+
+
+def ticks_to_act(told: Evidence, before: list[float | None], *, tolerated: float = 4.0) -> int:
+    """How many bad ticks it takes after what came before."""
+    for ratio in before:
+        told.step(ratio, tolerated)
+    for n in range(1, 60):
+        told.step(BAD, tolerated)
+        if WEIGHT * told.odds >= ENOUGH:
+            return n
+    pytest.fail("it was never enough")
+
+
+def test_what_is_bad_from_the_start_takes_the_early_ticks() -> None:
+    assert ticks_to_act(evidence(), []) == 6
+
+
+def test_a_burst_that_begins_later_has_to_last_longer() -> None:
+    assert ticks_to_act(evidence(), [GOOD] * 5) >= 15
+
+
+def test_what_is_bad_by_forty_seconds_came_with_the_release() -> None:
+    on_the_edge = ticks_to_act(evidence(), [GOOD] * 4)
+    assert on_the_edge < ticks_to_act(evidence(), [GOOD] * 5) - 5
+
+
+def test_a_short_remission_of_a_quiet_app_does_not_make_it_late() -> None:
+    remission = [
+        BAD,
+        *[0.0] * 6,
+    ]  # where half a bad one is tolerated a tick, six without say little
+    quiet = ticks_to_act(evidence(), remission, tolerated=0.5)
+    assert quiet < ticks_to_act(evidence(), remission, tolerated=4.0)
+
+
+def test_a_tick_without_data_neither_ends_nor_begins_a_run() -> None:
+    assert ticks_to_act(evidence(), [BAD, None, None]) <= 6
+
+
+def test_nothing_counted_any_more_is_late_when_it_comes_again() -> None:
+    told = evidence()
+    for _ in range(5):
+        told.step(BAD, 4.0)
+    told.forget()
+    assert ticks_to_act(told, []) >= 15
+
+
+def test_ticks_nobody_saw_pass_the_early_time() -> None:
+    told = evidence()
+    told.skip(5)
+    assert ticks_to_act(told, []) >= 15
+
+
+def test_it_goes_on_after_a_restart() -> None:
+    told, again = evidence(), evidence()
+    for ratio in (BAD, BAD, GOOD, BAD):
+        told.step(ratio, 1.0)
+    again.restore(told.as_json())
+    for one in (told, again):
+        one.step(BAD, 1.0)
+    assert again.as_json() == told.as_json()
+
+
+@pytest.mark.parametrize(
+    ("learned", "early", "late"), [(6, 6, 15), (7, 7, 18), (8, 8, 18), (12, 8, 18), (18, 8, 18)]
+)
+def test_the_history_tells_more_about_what_comes_later(learned: int, early: int, late: int) -> None:
+    assert (early_persistence(learned), late_persistence(learned)) == (early, late)
+
+
+ratios = st.lists(st.one_of(st.none(), st.floats(0.0, 300.0)), max_size=60)
+
+
+@given(ratios, st.floats(0.0, 10.0))
+def test_the_rule_never_raises_the_odds(seen: list[float | None], tolerated: float) -> None:
+    careful, plain = evidence(), evidence(late=6)
+    for ratio in seen:
+        careful.step(ratio, tolerated)
+        plain.step(ratio, tolerated)
+    assert careful.odds <= plain.odds * (1 + 1e-9)

@@ -56,6 +56,7 @@ class FakeDesk:
     names: tuple[str, ...] = ("shop",)
     orders: list[JsonObject] = field(default_factory=list)
     refusal: Exception | None = None
+    refused: tuple[str, ...] = ()  # commits that the gate lets nobody deploy
     ends: list[JsonObject] = field(default_factory=list)  # what `rollback` tells, one by one
     config_error: str = ""
     why: str = "2.1 % of 1,200 requests failed, limit 5 %"
@@ -81,12 +82,39 @@ class FakeDesk:
     def explain(self, name: str) -> JsonObject:
         self._known(name)
         gate = GateSays(reason=HoldReason.PAUSED, holds=True, why="by ann, 10 m left")
-        return shapes.explanation(views.hold(), [gate])
+        return shapes.explanation(views.hold(), [gate], views.target())
+
+    def gate(self, name: str, sha: str) -> JsonObject:
+        self._known(name)
+        ok = sha not in self.refused
+        why = "nothing is known against it" if ok else "v42 was rolled back from to v41 by errors"
+        return {"target": name, "commit": sha, "ok": ok, "why": why}
+
+    async def announce(self, target: str, *, sha: str, actor: str, url: str, by: str) -> JsonObject:
+        self.orders.append({"announce": target, "sha": sha, "actor": actor, "url": url, "by": by})
+        return {**self.gate(target, sha), "by": actor or by, "url": url}
+
+    async def bless(self, target: str, *, version: int, reason: str, by: str) -> JsonObject:
+        return self._say("bless", target, version, reason, by)
+
+    async def quarantine(self, target: str, *, version: int, reason: str, by: str) -> JsonObject:
+        return self._say("quarantine", target, version, reason, by)
+
+    async def unquarantine(self, target: str, *, version: int, reason: str, by: str) -> JsonObject:
+        return self._say("unquarantine", target, version, reason, by)
+
+    def _say(self, word: str, target: str, version: int, reason: str, by: str) -> JsonObject:
+        self.orders.append({word: target, "version": version, "reason": reason, "by": by})
+        self._known(target)
+        return {"target": target, "version": version, "was": "bad", "standing": "good"}
 
     async def rollbacks(self, target: str | None, limit: int) -> JsonObject:
         self.orders.append({"look": "rollbacks", "target": target, "limit": limit})
         self._maybe_refuse()
-        return {"rollbacks": [past("r2"), past("r1", "failed", "not_recovered")][:limit]}
+        return {
+            "rollbacks": [past("r2"), past("r1", "failed", "not_recovered")][:limit],
+            "would_have": [{"target": "shop", **w.as_json()} for w in views.WOULD_HAVE],
+        }
 
     async def rollback(self, rollback: str, /) -> JsonObject:
         if self.ends:

@@ -16,8 +16,22 @@ from rollbackd.core.model import (
 from rollbackd.core.policy import After, MassSafety, Policy, ProbePolicy, Safety, TargetPolicy
 from rollbackd.core.rules import DeployFailed, Mode, Severity, Trigger
 from rollbackd.core.snapshot import ProbeView, ReleaseView, Snapshot, TargetView
+from rollbackd.core.trial import WouldHave
 
 T0 = 1_800_000_000.0
+
+
+WOULD_HAVE = (
+    WouldHave(
+        version=39,
+        to_version=38,
+        at=T0 - 7200,
+        trigger="errors",
+        why="shop v39 is bad: errors 12 % (120 of 1,000) above 5 %",
+        held_by="observe_mode",
+        asks=False,
+    ),
+)
 
 
 def policy(**targets: tuple[tuple[str, ...], tuple[str, ...]]) -> Policy:
@@ -139,9 +153,16 @@ def target(**more: object) -> TargetView:
             ),
         ),
         "releases": (
-            ReleaseView(release=release(42), standing="unknown", current=True),
-            ReleaseView(release=release(41), standing="good", goal=True),
-            ReleaseView(release=release(40), standing="quarantined"),
+            ReleaseView(
+                release=release(42, commit="3f2a91c0" * 5),
+                standing="unknown",
+                why="was not watched for long enough",
+                current=True,
+            ),
+            ReleaseView(
+                release=release(41), standing="good", why="was well until v42 came", goal=True
+            ),
+            ReleaseView(release=release(40), standing="quarantined", why="was rolled back from"),
         ),
         "machines": (machine(1, "c42"), machine(2, "c41"), machine(3, "c1", "stopped")),
         "rollback": None,
@@ -149,6 +170,8 @@ def target(**more: object) -> TargetView:
         "locked_out": False,
         "cooldown_until": None,
         "budget_left": 2,
+        "trial": "would have acted once in 14 releases",
+        "would_have": WOULD_HAVE,
     }
     return TargetView(**{**fields, **more})  # type: ignore[arg-type]  # as above
 

@@ -44,13 +44,17 @@ def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
 class Daemon(AbstractContextManager["Daemon"]):
     """One daemon, found by the environment."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, environ: Mapping[str, str] = os.environ, *, by: str = "") -> None:
+        """`by`: who gives the orders, where it is not the local user."""
         import httpx  # noqa: PLC0415 -- a quarter of a second that `version` need not pay
 
         self._url = (environ.get("ROLLBACKD_URL") or "").rstrip("/")
         self._socket = state_directory(environ) / SOCKET_NAME
         token = environ.get("ROLLBACKD_TOKEN_RW") or environ.get("ROLLBACKD_TOKEN_RO") or ""
-        headers = {"User-Agent": f"rollbackd-cli/{__version__}", "X-Rollbackd-By": whoami()}
+        headers = {
+            "User-Agent": f"rollbackd-cli/{__version__}",
+            "X-Rollbackd-By": quote(by.strip() or whoami(), safe=" @._-+"),
+        }
         if self._url and token:
             headers["Authorization"] = f"Bearer {token.strip()}"
         transport = None if self._url else httpx.HTTPTransport(uds=str(self._socket))

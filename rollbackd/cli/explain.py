@@ -16,8 +16,12 @@ def explain(target: Target = None, *, json: AsJson = False) -> None:
     if json:
         show.as_json(answer)
         return
+    show.line(str(answer.get("headline") or name), style="bold")
+    for line in _notes(answer):
+        show.line(line)
+    show.line("")
     _numbers(objects(answer.get("triggers")))
-    _decision(name, answer.get("decision"))
+    _decision(name, answer.get("decision"), answer.get("then"))
     rows = [
         ("holds" if gate.get("holds") else "open", gate.get("reason"), gate.get("why"))
         for gate in objects(answer.get("gates"))
@@ -25,13 +29,36 @@ def explain(target: Target = None, *, json: AsJson = False) -> None:
     show.line("")
     show.table(("gate", "reason", "why"), rows)
     _to_act(answer.get("to_act"))
+    _goal(answer)
+
+
+def _notes(answer: JsonObject) -> list[str]:
+    """What stands beside the numbers: too little history, an old acquaintance, the trial."""
+    lines = [str(each) for each in _list(answer.get("learning"))]
+    if answer.get("relapse"):
+        lines.append(f"the current release {answer['relapse']}")
+    if answer.get("trial"):
+        lines.append(f"{answer['trial']} (see rollbackd history)")
+    return lines
+
+
+def _goal(answer: JsonObject) -> None:
+    goal = answer.get("goal")
+    show.line("")
+    if isinstance(goal, dict):
+        version, standing = goal.get("version"), goal.get("standing")
+        show.line(f"It would go back to v{version}: {standing}, {goal.get('why')}")
+    else:
+        show.line("There is no release to go back to.")
+    for each in objects(answer.get("passed_over")):
+        show.line(f"  not to v{each.get('version')}: {each.get('passed_over')}")
 
 
 def _numbers(triggers: list[JsonObject]) -> None:
     rows = [
         (
             each.get("name"),
-            each.get("state"),
+            " ".join(filter(None, (str(each.get("state")), str(each.get("level") or "")))),
             each.get("value"),
             each.get("threshold"),
             each.get("samples"),
@@ -42,18 +69,17 @@ def _numbers(triggers: list[JsonObject]) -> None:
     show.table(("trigger", "state", "value", "limit", "samples", "why"), rows)
 
 
-def _decision(name: str, decision: Json) -> None:
+def _decision(name: str, decision: Json, then: Json) -> None:
     show.line("")
     if not isinstance(decision, dict):
         show.line(f"{name}: nothing is decided yet")
         return
-    why = decision.get("why")
     text = f"{name}: {decision.get('kind')} because of {decision.get('reason')}"
-    show.line(f"{text}, {why}" if why else text, style="bold")
+    show.line(f"{text}, {then}" if then else text)
 
 
 def _to_act(conditions: Json) -> None:
-    lines = conditions if isinstance(conditions, list) else []
+    lines = _list(conditions)
     show.line("")
     if not lines:
         show.line("Nothing holds it.")
@@ -61,3 +87,7 @@ def _to_act(conditions: Json) -> None:
     show.line("For it to act:")
     for each in lines:
         show.line(f"  - {each}")
+
+
+def _list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []

@@ -27,11 +27,15 @@ def history(
     rollbacks = objects(answer.get("rollbacks"))
     if not rollbacks:
         show.line("nothing was rolled back yet")
-        return
-    if steps:
+    elif steps:
         for each in rollbacks:
             _steps(each)
-        return
+    else:
+        _table(rollbacks)
+    _would_have(objects(answer.get("would_have")))
+
+
+def _table(rollbacks: list[JsonObject]) -> None:
     rows = [
         (
             show.clock_time(each.get("started_at")),
@@ -44,6 +48,20 @@ def history(
         for each in rollbacks
     ]
     show.table(("started", "id", "releases", "trigger", "outcome", "took"), rows)
+
+
+def _would_have(found: list[JsonObject]) -> None:
+    """What only the mode kept from being done: was it right?"""
+    if not found:
+        return
+    show.line("")
+    show.line("Would have acted, had the mode let it:", style="bold")
+    for each in found:
+        asks = ", after asking a person" if each.get("asks") else ""
+        versions = f"v{each.get('version')} -> v{each.get('to_version')}"
+        held = f"{each.get('held_by')}{asks}"
+        show.line(f"  {show.clock_time(each.get('at'))}  {each.get('target')} {versions}, {held}")
+        show.line(f"    {each.get('why')}")
 
 
 def _ask(target: str | None, limit: int) -> JsonObject:

@@ -8,12 +8,26 @@ from typing import TypeVar
 
 from rollbackd.cli.client import DaemonGone, state_directory
 from rollbackd.clock import SystemClock
+from rollbackd.core.deploys import Deploys
 from rollbackd.core.errors import NotFound, UsageError
-from rollbackd.core.facts import Paused, ReleasesSeen, Resumed, TargetFact
+from rollbackd.core.facts import (
+    Announced,
+    Blessed,
+    Paused,
+    Quarantined,
+    ReleasesSeen,
+    Resumed,
+    RollbackStarted,
+    RollbackSwitched,
+    TargetFact,
+    Unquarantined,
+)
+from rollbackd.core.ledger import Ledger
 from rollbackd.core.model import Json, JsonObject, TargetName
 from rollbackd.core.ports import Store
 from rollbackd.core.runbook import Journal
-from rollbackd.core.snapshot import ReleaseView
+from rollbackd.core.view import release_views
+from rollbackd.core.vouching import hear
 from rollbackd.telemetry import shapes
 
 T = TypeVar("T")
@@ -62,33 +76,66 @@ async def status(store: Store) -> JsonObject:
 
 
 def releases_of(target: str | None) -> Callable[[Store], Awaitable[JsonObject]]:
-    """The releases last seen. What they are worth only a living daemon knows."""
+    """The releases last seen, and what was known of each."""
 
     async def ask(store: Store) -> JsonObject:
-        seen = {f.target: f for f in await store.facts(0) if isinstance(f, ReleasesSeen)}
+        facts = await store.facts(0)
+        seen = {f.target: f for f in facts if isinstance(f, ReleasesSeen)}
         name = TargetName(target) if target else next(iter(seen), None)
         if name is None or name not in seen or (target is None and len(seen) != 1):
             listed = ", ".join(sorted(seen)) or "none"
             raise UsageError(f"releases were kept of: {listed}", hint="name one of them")
-        newest = max(r.version for r in seen[name].releases)
-        views = [
-            ReleaseView(release=r, standing="unknown", current=r.version == newest)
-            for r in seen[name].releases
-        ]
+        ledger = await _ledger_of(store, name)
+        deploys = _deploys_of((f for f in facts if f.target == name), ledger)
         return {
             "daemon": "down",
             "target": name,
             "seen_at": seen[name].at,
-            "releases": [shapes.release(view) for view in views],
+            "releases": [shapes.release(view) for view in release_views(ledger, deploys)],
         }
 
     return ask
 
 
+async def _ledger_of(store: Store, target: TargetName) -> Ledger:
+    ledger = Ledger()
+    kept = await store.get_blob(f"ledger/{target}")
+    if isinstance(kept, dict):
+        ledger.restore(kept)
+    return ledger
+
+
+def _deploys_of(facts: Iterable[TargetFact], ledger: Ledger) -> Deploys:
+    """What ran, as far as the releases alone tell; what people said goes into the ledger."""
+    deploys, good = Deploys(), None
+    for fact in facts:
+        match fact:
+            case ReleasesSeen(at=at):
+                deploys.see_releases(fact)
+                deploys.dress(ledger.authorship.dress)
+                deploys.take_effect(at, good)
+            case RollbackStarted():
+                good = fact.good
+                hear(ledger, fact, deploys.known)
+            case RollbackSwitched(at=at, version=version) if good is not None:
+                deploys.switch_back(good, version, at)
+            case Announced() | Blessed() | Quarantined() | Unquarantined():
+                hear(ledger, fact, deploys.known)
+            case _:
+                pass
+    return deploys
+
+
 def history_of(target: str | None, limit: int) -> Callable[[Store], Awaitable[JsonObject]]:
     async def ask(store: Store) -> JsonObject:
         rows = await store.history(TargetName(target) if target else None, limit)
-        return {"daemon": "down", "rollbacks": [shapes.past(row) for row in rows]}
+        known = {TargetName(target)} if target else {f.target for f in await store.facts(0)}
+        would: list[Json] = []
+        for name in sorted(known):
+            found = (await _ledger_of(store, name)).trial.would_have.values()
+            would += [{"target": name, **each.as_json()} for each in reversed(found)]
+        past: list[Json] = [shapes.past(row) for row in rows]
+        return {"daemon": "down", "rollbacks": past, "would_have": would[:limit]}
 
     return ask
 

@@ -14,19 +14,37 @@ def releases(target: Target = None, *, json: AsJson = False) -> None:
     if json:
         show.as_json(answer)
         return
+    found = objects(answer.get("releases"))
     rows = [
         (
             _mark(each),
             f"v{each.get('version')}",
             each.get("standing"),
-            each.get("status"),
             show.ago(each.get("created_at")),
+            str(each.get("commit") or "")[:10],
             each.get("author"),
             _short(str(each.get("image") or "")),
         )
-        for each in objects(answer.get("releases"))
+        for each in found
     ]
-    show.table(("", "release", "standing", "status", "made", "by", "image"), rows, cut="image")
+    show.table(("", "release", "standing", "made", "commit", "by", "image"), rows, cut="image")
+    _why(found)
+
+
+def _why(releases: list[JsonObject]) -> None:
+    """Where a rollback would go now, and why not to the releases before that one."""
+    show.line("")
+    for each in releases:
+        version, why = f"v{each.get('version')}", each.get("passed_over")
+        if each.get("current"):
+            show.line(f"{version} runs: {each.get('standing')}, {each.get('why')}")
+        elif each.get("goal"):
+            word = f"{each.get('standing')}, {each.get('why')}"
+            show.line(f"{version} is where a rollback would go now: {word}", style="bold")
+        elif why:
+            show.line(f"{version} is passed over: {why}")
+    if releases and not any(each.get("goal") for each in releases):
+        show.line("There is no release to go back to.", style="bold")
 
 
 def _ask(target: str | None) -> JsonObject:

@@ -99,7 +99,11 @@ def _one(target: JsonObject) -> None:
         f"  would go back to {_release(target.get('goal'))}",
         style="bold",
     )
-    show.line(_sentence(target.get("decision")))
+    if target.get("headline"):
+        show.line(str(target["headline"]))
+    show.line(_sentence(target.get("decision"), target.get("then")))
+    for line in _notes(target):
+        show.line(line)
     rollback = target.get("rollback")
     if isinstance(rollback, dict):
         show.line(
@@ -118,6 +122,20 @@ def _one(target: JsonObject) -> None:
     show.line("")
     show.table(("probe", "outcome", "value", "looked", "detail"), probes)
     _machines(objects(target.get("machines")))
+
+
+def _notes(target: JsonObject) -> list[str]:
+    """What stands beside the decision, where there is anything."""
+    learning = target.get("learning")
+    lines = [str(each) for each in learning] if isinstance(learning, list) else []
+    if target.get("relapse"):
+        lines.append(f"the current release {target['relapse']}")
+    if target.get("trial"):
+        lines.append(f"{target['trial']} (see rollbackd history)")
+    levels = ((t.get("name"), t.get("odds"), t.get("level")) for t in objects(target["triggers"]))
+    found = [(name, odds, level) for name, odds, level in levels if level]
+    lines += [f"evidence of {name} {show.word(odds)} : 1, {level}" for name, odds, level in found]
+    return lines
 
 
 def _machines(machines: list[JsonObject]) -> None:
@@ -160,10 +178,10 @@ def _decision(target: JsonObject) -> str:
     return f"{decision.get('kind')}: {decision.get('reason')}"
 
 
-def _sentence(decision: Json) -> str:
+def _sentence(decision: Json, then: Json) -> str:
     if not isinstance(decision, dict):
         return "nothing is decided yet"
-    why = f", {decision['why']}" if decision.get("why") else ""
+    why = f", {then}" if then else ""
     return f"{decision.get('kind')}: {decision.get('reason')}{why} ({_at(decision)})"
 
 

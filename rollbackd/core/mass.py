@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from rollbackd.core.model import Decision, TriggerState
 from rollbackd.core.policy import MassSafety
 
 AT_LEAST = 2  # one target alone is always 100 % of one target
@@ -18,3 +19,13 @@ def mass_failing(policy: MassSafety, onsets: Sequence[float], targets: int, now:
     if recent < AT_LEAST:
         return False
     return recent >= policy.targets or recent >= policy.share * targets
+
+
+def onsets(decisions: Iterable[Decision]) -> list[float]:
+    """When what is breached began, once per target."""
+    found = []
+    for decision in decisions:
+        since = [v.since for v in decision.verdicts if v.state is TriggerState.BREACHED]
+        if since:
+            found.append(min(since))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, TypeAlias, assert_never
 
 from rollbackd.core.facts import (
@@ -28,7 +29,10 @@ def hear(ledger: Ledger, said: Said, known: Sequence[Release]) -> None:
     if isinstance(said, Announced):
         ledger.authorship.hear(said)
         return
-    release = said.bad if isinstance(said, RollbackStarted) else _the(known, said.version)
+    if isinstance(said, RollbackStarted):
+        release: Release | None = _bad(said, known)
+    else:
+        release = _the(known, said.version)
     word = f"{type(said).__name__} v{release.version if release else 0} {said.at!r}"
     if release is None or word in ledger.heard:
         return
@@ -50,6 +54,13 @@ def hear(ledger: Ledger, said: Said, known: Sequence[Release]) -> None:
             ledger.unquarantine(release)
         case _:
             assert_never(said)
+
+
+def _bad(said: RollbackStarted, known: Sequence[Release]) -> Release:
+    """With its commit, where that became known only after the rollback was decided."""
+    found = _the(known, said.bad.version)
+    commit = said.bad.commit or (found.commit if found is not None else "")
+    return replace(said.bad, commit=commit)
 
 
 def _the(known: Sequence[Release], version: int) -> Release | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from rollbackd.core.facts import ReleasesSeen
 from rollbackd.core.known_good import returns_to
@@ -22,6 +22,16 @@ def arrivals(state: TargetState, fact: ReleasesSeen) -> Iterator[tuple[int, str]
     for release in sorted(fact.releases, key=lambda one: one.version):
         if release.version > newest.version:
             yield release.version, _kind(state, fact, release)
+
+
+def relapses(state: TargetState, before: Collection[int]) -> Iterator[tuple[int, str]]:
+    """(version, why) of the releases that came with what was quarantined, and are not in `before`.
+
+    It may be known only some looks after the release itself, with its content or its commit.
+    """
+    for version, why in state.ledger.relapsed.items():
+        if version not in before:
+            yield version, why
 
 
 def _kind(state: TargetState, fact: ReleasesSeen, release: Release) -> str:

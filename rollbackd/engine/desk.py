@@ -12,8 +12,17 @@ import structlog
 from rollbackd import __version__
 from rollbackd.core.decide import explain, manual
 from rollbackd.core.errors import Rejected, TemporaryError, UsageError
-from rollbackd.core.facts import Paused, Resumed, Unlocked
-from rollbackd.core.model import Hold, JsonObject, RollBack, RollbackId, TargetName
+from rollbackd.core.facts import (
+    Announced,
+    Blessed,
+    Paused,
+    Quarantined,
+    Resumed,
+    Unlocked,
+    Unquarantined,
+)
+from rollbackd.core.ledger import Standing
+from rollbackd.core.model import Hold, Json, JsonObject, RollBack, RollbackId, TargetName
 from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Clock, Store
 from rollbackd.core.runbook import Journal, RollbackState
@@ -22,6 +31,7 @@ from rollbackd.core.state import TargetState
 from rollbackd.core.view import target_view
 from rollbackd.engine import going_on
 from rollbackd.engine.engine import Engine
+from rollbackd.engine.naming import commit_named, known_release
 from rollbackd.engine.reloader import Reloader
 from rollbackd.telemetry import events, shapes
 
@@ -61,17 +71,39 @@ class Desk:
     def releases(self, name: str) -> JsonObject:
         return shapes.releases(self._view(name))
 
+    def gate(self, name: str, sha: str) -> JsonObject:
+        """Whether this commit may go out: not while a release of it is quarantined."""
+        state, commit = self._state(name), commit_named(sha)
+        why = state.ledger.against(commit, state.deploys.known)
+        return {
+            "target": name,
+            "commit": commit,
+            "ok": not why,
+            "why": why or "nothing is known against it",
+        }
+
     def explain(self, name: str) -> JsonObject:
         state = self._state(name)
         now = self.clock.now()
         decision = self.engine.decisions.get(state.name)
         if decision is None:
             raise TemporaryError(f"{name} was not judged yet", hint="try again in a second")
-        return shapes.explanation(decision, explain(self.engine.policy, state, now))
+        mass = self.engine.failing_in_mass(now)
+        gates = explain(self.engine.policy, state, now, mass_failing=mass)
+        return shapes.explanation(decision, gates, self._view(name))
 
     async def rollbacks(self, target: str | None, limit: int) -> JsonObject:
         name = None if target is None else self._state(target).policy.name
-        return {"rollbacks": list(await self.store.history(name, limit))}
+        states = self.engine.states
+        would: list[Json] = [
+            {"target": each, **row.as_json()}
+            for each in ([name] if name is not None else sorted(states))
+            for row in reversed(states[each].ledger.trial.would_have.values())
+        ]
+        return {
+            "rollbacks": list(await self.store.history(name, limit)),
+            "would_have": would[:limit],
+        }
 
     async def rollback(self, rollback: str) -> JsonObject:
         found = await self.store.past(RollbackId(rollback))
@@ -138,6 +170,53 @@ class Desk:
         await self.engine.take(Unlocked(target=name, at=self.clock.now(), by=by, reason=reason))
         _tell("unlock", name, by=by, reason=reason)
         return {"target": name, "locked_out": False}
+
+    async def announce(self, target: str, *, sha: str, actor: str, url: str, by: str) -> JsonObject:
+        """A deploy is coming. Says at once where its commit was rolled back from."""
+        name = self._state(target).policy.name
+        told = self.gate(name, sha)
+        if url and not url.startswith(("https://", "http://")):
+            raise UsageError(f"{url!r} is no address", hint="--url https://...")
+        commit = commit_named(sha)
+        at = self.clock.now()
+        fact = Announced(target=name, at=at, commit=commit, by=actor or by, url=url)
+        await self.engine.take(fact)
+        log.info(events.ORDER_TAKEN, order="announce", target=name, by=by, commit=commit, url=url)
+        return {**told, "by": fact.by, "url": url}
+
+    async def bless(self, target: str, *, version: int, reason: str, by: str) -> JsonObject:
+        """A person vouches for a release: good, whatever was seen."""
+        return await self._say(target, version, Blessed, by=by, reason=reason)
+
+    async def quarantine(self, target: str, *, version: int, reason: str, by: str) -> JsonObject:
+        """Never a goal again; an alert where it, or its commit, is deployed."""
+        return await self._say(target, version, Quarantined, by=by, reason=reason)
+
+    async def unquarantine(self, target: str, *, version: int, reason: str, by: str) -> JsonObject:
+        """What is known of the release is unknown again."""
+        state = self._state(target)
+        standing = state.ledger.standing(known_release(state, version))
+        if standing is not Standing.QUARANTINED:
+            raise Rejected(f"v{version} is not quarantined, it is {standing.value}")
+        return await self._say(target, version, Unquarantined, by=by, reason=reason)
+
+    async def _say(
+        self,
+        target: str,
+        version: int,
+        fact: type[Blessed | Quarantined | Unquarantined],
+        *,
+        by: str,
+        reason: str,
+    ) -> JsonObject:
+        state = self._state(target)
+        release, name = known_release(state, version), state.policy.name
+        was = state.ledger.standing(release).value
+        at = self.clock.now()
+        await self.engine.take(fact(target=name, at=at, version=version, by=by, reason=reason))
+        _tell(fact.__name__.lower(), name, by=by, reason=reason, version=version)
+        standing = state.ledger.standing(release).value
+        return {"target": name, "version": version, "was": was, "standing": standing}
 
     async def _finish(self, held: Journal, *, dry_run: bool, by: str) -> JsonObject:
         if not dry_run:

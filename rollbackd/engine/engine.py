@@ -12,20 +12,14 @@ import structlog
 from rollbackd.core.decide import decide
 from rollbackd.core.errors import ImageMissing, RollbackdError
 from rollbackd.core.facts import (
-    Approved,
     Fact,
-    Paused,
-    Rejected,
     ReleasesSeen,
-    Resumed,
     RollbackEnded,
-    RollbackStarted,
     RollbackSwitched,
     TargetFact,
     Tick,
-    Unlocked,
 )
-from rollbackd.core.mass import mass_failing
+from rollbackd.core.mass import mass_failing, onsets
 from rollbackd.core.model import (
     Decision,
     JsonObject,
@@ -42,8 +36,8 @@ from rollbackd.core.runbook import Journal
 from rollbackd.core.snapshot import Snapshot
 from rollbackd.core.state import TargetState
 from rollbackd.core.view import target_view
-from rollbackd.engine.arrivals import arrivals
-from rollbackd.engine.keeping import Keeping
+from rollbackd.engine.arrivals import arrivals, relapses
+from rollbackd.engine.keeping import DURABLE, Keeping
 from rollbackd.engine.local_time import local_minutes
 from rollbackd.engine.orders import Orders
 from rollbackd.engine.proving import Proving
@@ -56,9 +50,6 @@ from rollbackd.telemetry.metrics import Metrics
 log = structlog.get_logger()
 
 LATE_SECONDS: Final = 1.0  # what a tick of a regression trigger waits for its last samples
-DURABLE: Final = (
-    Paused, Resumed, Unlocked, Approved, Rejected, RollbackStarted, RollbackSwitched, RollbackEnded,
-)  # fmt: skip
 
 
 @dataclass(kw_only=True)
@@ -164,6 +155,12 @@ class Engine:
         self.metrics.decided(decision)
         return journal
 
+    def failing_in_mass(self, now: float) -> bool:
+        """Whether so many targets broke together that no release of theirs is to blame."""
+        return mass_failing(
+            self.policy.mass, onsets(self.decisions.values()), len(self.states), now
+        )
+
     @property
     def control_ok(self) -> bool:
         """Whether our own connectivity works, as far as any target's control tells."""
@@ -195,13 +192,21 @@ class Engine:
         if fact.target in self.states:  # else a reload took it away meanwhile
             self._orders.count(fact)
             if isinstance(fact, ReleasesSeen):
-                self._greet(fact)
-            self._apply(fact)
+                self._meet(fact)
+            else:
+                self._apply(fact)
 
-    def _greet(self, fact: ReleasesSeen) -> None:
-        for version, kind in arrivals(self.states[fact.target], fact):
+    def _meet(self, fact: ReleasesSeen) -> None:
+        """Say whose the new releases are, and which brings back what was rolled back from."""
+        state = self.states[fact.target]
+        for version, kind in arrivals(state, fact):
             self.metrics.releases_observed(fact.target, kind)
             log.info(events.RELEASE_SEEN, target=fact.target, version=version, kind=kind)
+        before = {*state.ledger.relapsed}
+        self._apply(fact)
+        for version, why in relapses(state, before):
+            self.metrics.quarantined_deploy(fact.target)
+            log.warning(events.RELEASE_RELAPSED, target=fact.target, version=version, why=why)
 
     def _apply(self, fact: TargetFact) -> None:
         self._orders.remember(fact)
@@ -218,7 +223,7 @@ class Engine:
 
     async def _tick(self, now: float) -> None:
         self.turned_at = self.clock.monotonic()
-        failing = mass_failing(self.policy.mass, self._onsets(), len(self.states), now)
+        failing = self.failing_in_mass(now)
         minutes = local_minutes(self._zones(), now)
         await self._keeping.catch_up()
         for name, state in list(self.states.items()):
@@ -283,13 +288,6 @@ class Engine:
     def _zones(self) -> set[str]:
         targets = self.policy.targets.values()
         return {window.tz for target in targets for window in target.safety.windows}
-
-    def _onsets(self) -> list[float]:
-        return [
-            min(v.since for v in decision.verdicts if v.state is TriggerState.BREACHED)
-            for decision in self.decisions.values()
-            if any(v.state is TriggerState.BREACHED for v in decision.verdicts)
-        ]
 
     def _note_transitions(self, before: Decision | None, after: Decision) -> None:
         known: Mapping[str, TriggerState] = (

@@ -10,7 +10,21 @@ from typing import Final
 import structlog
 
 from rollbackd.core.errors import TemporaryError
-from rollbackd.core.facts import Paused, TargetFact
+from rollbackd.core.facts import (
+    Announced,
+    Approved,
+    Blessed,
+    Paused,
+    Quarantined,
+    Rejected,
+    Resumed,
+    RollbackEnded,
+    RollbackStarted,
+    RollbackSwitched,
+    TargetFact,
+    Unlocked,
+    Unquarantined,
+)
 from rollbackd.core.model import Decision, JsonObject, TargetName
 from rollbackd.core.ports import Store
 from rollbackd.telemetry import events
@@ -19,6 +33,10 @@ from rollbackd.telemetry.metrics import Metrics
 log = structlog.get_logger()
 
 MOST_LATE: Final = 1000
+DURABLE: Final = (  # what a new process must hear, besides news of releases
+    Paused, Resumed, Unlocked, Approved, Rejected, RollbackStarted, RollbackSwitched, RollbackEnded,
+    Announced, Blessed, Quarantined, Unquarantined,
+)  # fmt: skip
 
 
 class Keeping:

@@ -93,6 +93,11 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "New releases seen: deploy by a person, rollback by rollbackd, external rollback.",
         "target", "kind",
     ),
+    _counter(
+        "rollbackd_quarantined_deploys_total",
+        "Releases that came with the content or the commit of one that was quarantined.",
+        "target",
+    ),
     _counter("rollbackd_rollbacks_started_total", "Rollbacks begun.", "target"),
     _counter(
         "rollbackd_rollbacks_total",
@@ -189,6 +194,11 @@ GAUGES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("trigger_state", "1 for the state the trigger is in, 0 for the others.", (*_TRIGGER, "state")),
     ("trigger_value", "What the trigger compares.", _TRIGGER),
     ("trigger_threshold", "What the trigger compares with.", _TRIGGER),
+    (
+        "evidence_odds",
+        "Evidence that the release is worse than before, N to 1; regression triggers only.",
+        _TRIGGER,
+    ),
     (
         "trigger_pending_since_timestamp_seconds",
         "Since when the trigger is pending, 0 when it is not.",

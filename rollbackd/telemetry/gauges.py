@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from rollbackd.core.model import Machine, TriggerState
 from rollbackd.core.rules import Mode
+from rollbackd.core.sentence import odds_of
 from rollbackd.core.snapshot import ProbeView, ReleaseView, Snapshot, TargetView
 from rollbackd.telemetry.catalogue import ALWAYS, GAUGES
 
@@ -113,6 +114,7 @@ def _draw_triggers(sheet: _Sheet, target: TargetView) -> None:
             sheet.put("trigger_state", state is verdict.state, *labels, str(state))
         sheet.put("trigger_value", verdict.value, *labels)
         sheet.put("trigger_threshold", verdict.threshold, *labels)
+        sheet.put("evidence_odds", odds_of(verdict), *labels)
         pending = verdict.state is TriggerState.PENDING
         since = verdict.since if pending else 0
         sheet.put("trigger_pending_since_timestamp_seconds", since, *labels)

@@ -112,6 +112,10 @@ class Metrics:
         """`kind`: deploy (a person's), rollback (ours), external (a person's rollback)."""
         self._count("rollbackd_releases_observed_total", target, kind)
 
+    def quarantined_deploy(self, target: str) -> None:
+        """Once per release that came with what was rolled back from."""
+        self._count("rollbackd_quarantined_deploys_total", target)
+
     # What the process tells ----------------------------------------------------------------------
 
     def scheduler_lag(self, seconds: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rollbackd.core.model import (
     Decision,
@@ -20,8 +21,11 @@ from rollbackd.core.model import (
     Verdict,
 )
 from rollbackd.core.runbook import Plan
+from rollbackd.core.sentence import headline, level, odds_of
 from rollbackd.core.snapshot import ProbeView, ReleaseView, RollbackView, Snapshot, TargetView
 from rollbackd.telemetry.advice import to_act
+
+SHOWN: Final = 10  # releases in the status; all of them are asked for by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +67,16 @@ def target(view: TargetView, app: str = "") -> JsonObject:
         "locked_out": view.locked_out,
         "cooldown_until": _number(view.cooldown_until),
         "budget_left": view.budget_left,
+        "learning": list[Json](view.learning),
+        "relapse": view.relapse,
+        "trial": view.trial,
+        "would_have": [would.as_json() for would in view.would_have],
         "release": _first(view.releases, current=True),
         "goal": _first(view.releases, current=False),
+        "releases": [release(r) for r in view.releases[:SHOWN]],
+        "headline": sentence(view),
         "decision": decision(view.decision),
+        "then": "" if view.decision is None else _then(view.decision, sentence(view)),
         "triggers": [trigger(v) for v in view.verdicts],
         "probes": [probe(p) for p in view.probes],
         "machines": [machine(m) for m in view.machines],
@@ -78,15 +89,28 @@ def releases(view: TargetView) -> JsonObject:
     return {"target": view.name, "releases": [release(r) for r in view.releases]}
 
 
-def explanation(made: Decision, gates: Sequence[GateSays]) -> JsonObject:
-    """Why (not) now: the numbers, every gate, and what would have to happen."""
+def explanation(made: Decision, gates: Sequence[GateSays], view: TargetView) -> JsonObject:
+    """Why (not) now: the numbers, every gate, what would have to happen, where it would go."""
     return {
         "target": made.target,
+        "headline": headline(made, _current(view)),
         "decision": decision(made),
+        "then": _then(made, headline(made, _current(view))),
         "gates": [{"reason": str(g.reason), "holds": g.holds, "why": g.why} for g in gates],
         "triggers": [trigger(v) for v in made.verdicts],
         "to_act": list[Json](to_act(made, gates)),
+        "goal": _first(view.releases, current=False),
+        "passed_over": [release(r) for r in view.releases if r.passed_over],
+        "learning": list[Json](view.learning),
+        "relapse": view.relapse,
+        "trial": view.trial,
+        "would_have": [would.as_json() for would in view.would_have],
     }
+
+
+def sentence(view: TargetView) -> str:
+    """The first sentence about a target; empty before the first decision."""
+    return "" if view.decision is None else headline(view.decision, _current(view))
 
 
 def plan(frozen: Plan) -> JsonObject:
@@ -144,6 +168,8 @@ def trigger(verdict: Verdict) -> JsonObject:
         "samples": _number(verdict.samples),
         "why": verdict.why,
         "since": _number(verdict.since),
+        "odds": _number(odds_of(verdict)),
+        "level": level(verdict),
     }
 
 
@@ -186,8 +212,12 @@ def release(view: ReleaseView) -> JsonObject:
         "status": str(about.status),
         "created_at": _number(about.created_at),
         "author": about.author,
+        "commit": about.commit,
+        "url": view.url,
         "content": about.content,
         "standing": view.standing,
+        "why": view.why,
+        "passed_over": view.passed_over,
         "current": view.current,
         "goal": view.goal,
     }
@@ -203,6 +233,16 @@ def rollback(view: RollbackView | None) -> JsonObject | None:
         "started_at": _number(view.started_at),
         "switched_at": _number(view.switched_at),
     }
+
+
+def _then(made: Decision, first: str) -> str:
+    """What the decision says besides the first sentence."""
+    why = made.why.removeprefix(first).removeprefix("; ")
+    return "" if first.endswith(why) else why
+
+
+def _current(view: TargetView) -> Release | None:
+    return next((r.release for r in view.releases if r.current), None)
 
 
 def _first(views: Sequence[ReleaseView], *, current: bool) -> JsonObject | None:

@@ -11,7 +11,7 @@ import enum
 import hmac
 import ipaddress
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -71,7 +71,7 @@ class Door:
         return who
 
     def _identify(self, request: Request) -> Who:
-        claimed = _name(request.headers.get(BY_HEADER, ""))
+        claimed = _name(unquote(request.headers.get(BY_HEADER, "")))
         if self._trusted:
             return Who(name=claimed or "local", role=Role.WRITER)
         if not self._tokens:

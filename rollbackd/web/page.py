@@ -56,13 +56,65 @@ def _target(target: JsonObject) -> str:
         lines += f" · release v{_e(release.get('version'))}"
     if isinstance(decision, dict):
         lines += (
-            f" · {_e(decision.get('kind'))}: {_e(decision.get('reason'))} {_e(decision.get('why'))}"
+            f" · {_e(decision.get('kind'))}: {_e(decision.get('reason'))} {_e(target.get('then'))}"
         )
+    if target.get("headline"):
+        lines += f"</p><p><strong>{_e(target.get('headline'))}</strong>"
+    if target.get("relapse"):
+        lines += f'</p><p class="bad">The current release {_e(target.get("relapse"))}'
+    for each in _list(target.get("learning")):
+        lines += f"</p><p>{_e(each)}"
     return (
         f'<h2>{_e(target.get("name"))} <span class="{style}">{word}</span></h2>{lines}</p>'
-        + _table(("trigger", "state", "value", "threshold", "why"), "name", target, "triggers")
+        + _table(
+            ("trigger", "state", "level", "value", "threshold", "why"), "name", target, "triggers"
+        )
         + _table(("probe", "outcome", "value", "at", "detail"), "name", target, "probes")
+        + _releases(target)
+        + _trial(target)
     )
+
+
+def _releases(target: JsonObject) -> str:
+    """What could be gone back to, and why not the others."""
+    rows = []
+    for row in _list(target.get("releases")):
+        if isinstance(row, dict):
+            mark = "runs" if row.get("current") else "goal" if row.get("goal") else ""
+            style = "bad" if row.get("standing") in {"bad", "quarantined"} else ""
+            rows.append(
+                f"<tr><td>v{_e(row.get('version'))}</td><td>{mark}</td>"
+                f'<td class="{style}">{_e(row.get("standing"))}</td>'
+                f"<td>{_e(row.get('why'))}</td>"
+                f"<td><code>{_e(str(row.get('commit') or '')[:10])}</code></td>"
+                f"<td>{_e(row.get('author'))}</td></tr>"
+            )
+    return _rows(("release", "", "standing", "why", "commit", "by"), rows)
+
+
+def _trial(target: JsonObject) -> str:
+    """What only the mode kept from being done, so that a person can judge whether it was right."""
+    if not target.get("trial"):
+        return ""
+    rows = [
+        f"<tr><td>v{_e(row.get('version'))}</td><td>v{_e(row.get('to_version'))}</td>"
+        f"<td>{_moment(row.get('at'))}</td><td>{_e(row.get('why'))}</td></tr>"
+        for row in _list(target.get("would_have"))
+        if isinstance(row, dict)
+    ]
+    table = _rows(("release", "back to", "when", "why"), rows)
+    return f"<p>rollbackd {_e(target.get('trial'))}</p>{table}"
+
+
+def _rows(heads: tuple[str, ...], rows: list[str]) -> str:
+    head = "".join(f"<th>{_e(h)}</th>" for h in heads)
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>" if rows else ""
+
+
+def _moment(at: Json) -> str:
+    if not isinstance(at, int | float):
+        return ""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _table(heads: tuple[str, ...], first: str, target: JsonObject, rows: str) -> str:

@@ -22,7 +22,7 @@ from rollbackd.web import asking, page
 from rollbackd.web.auth import Door, Role, Tokens
 from rollbackd.web.frame import ROUTE, Count, Frame
 from rollbackd.web.problems import HANDLERS
-from rollbackd.web.surface import Desk
+from rollbackd.web.surface import Desk, Saying
 
 _Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
 _TARGET = "/api/v1/targets/{target}"
@@ -55,12 +55,17 @@ class _Rooms:
             self._look(_TARGET, self._target),
             self._look(f"{_TARGET}/releases", self._releases),
             self._look(f"{_TARGET}/explain", self._explain),
+            self._look(f"{_TARGET}/gate", self._gate, frozenset({"sha"})),
             self._look("/api/v1/rollbacks", self._rollbacks, frozenset({"target", "limit"})),
             self._look("/api/v1/rollbacks/{id}", self._rollback),
             self._order(f"{_TARGET}/rollback", self._order_rollback),
             self._order(f"{_TARGET}/pause", self._pause),
             self._order(f"{_TARGET}/resume", self._resume),
             self._order(f"{_TARGET}/unlock", self._unlock),
+            self._order(f"{_TARGET}/announce", self._announce),
+            self._order(f"{_TARGET}/bless", self._saying(self.desk.bless)),
+            self._order(f"{_TARGET}/quarantine", self._saying(self.desk.quarantine)),
+            self._order(f"{_TARGET}/unquarantine", self._saying(self.desk.unquarantine)),
             self._order("/-/reload", self._reload),
         ]
 
@@ -101,6 +106,10 @@ class _Rooms:
 
     async def _explain(self, request: Request) -> Response:
         return JSONResponse(self.desk.explain(request.path_params["target"]))
+
+    async def _gate(self, request: Request) -> Response:
+        sha = request.query_params.get("sha", "")
+        return JSONResponse(self.desk.gate(request.path_params["target"], sha))
 
     async def _rollbacks(self, request: Request) -> Response:
         limit = request.query_params.get("limit", "20")
@@ -152,6 +161,31 @@ class _Rooms:
         asked = await asking.body(request, frozenset({"reason"}))
         target = request.path_params["target"]
         return JSONResponse(await self.desk.unlock(target, reason=asked.text("reason"), by=by))
+
+    async def _announce(self, request: Request, by: str) -> Response:
+        asked = await asking.body(request, frozenset({"sha", "actor", "url"}))
+        return JSONResponse(
+            await self.desk.announce(
+                request.path_params["target"],
+                sha=asked.text("sha"),
+                actor=asked.text("actor", ""),
+                url=asked.text("url", ""),
+                by=by,
+            )
+        )
+
+    def _saying(self, say: Saying) -> Callable[[Request, str], Awaitable[Response]]:
+        """What a person says of one release."""
+
+        async def answer(request: Request, by: str) -> Response:
+            asked = await asking.body(request, frozenset({"version", "reason"}))
+            version = asked.whole("version")
+            if version is None:
+                asking.refuse("'version' says which release")
+            target, reason = request.path_params["target"], asked.text("reason")
+            return JSONResponse(await say(target, version=version, reason=reason, by=by))
+
+        return answer
 
     async def _reload(self, request: Request, _by: str) -> Response:
         await asking.body(request, frozenset())

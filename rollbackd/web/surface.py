@@ -18,6 +18,10 @@ class Desk(Protocol):
 
     def explain(self, name: str) -> JsonObject: ...
 
+    def gate(self, name: str, sha: str) -> JsonObject:
+        """Whether the commit may go out: `ok`, and `why`."""
+        ...
+
     async def rollbacks(self, target: str | None, limit: int) -> JsonObject: ...
 
     async def rollback(self, rollback: str, /) -> JsonObject: ...
@@ -42,9 +46,29 @@ class Desk(Protocol):
 
     async def unlock(self, target: str, *, reason: str, by: str) -> JsonObject: ...
 
+    async def announce(self, target: str, *, sha: str, actor: str, url: str, by: str) -> JsonObject:
+        """A deploy is coming; answers as `gate` does."""
+        ...
+
+    async def bless(self, target: str, *, version: int, reason: str, by: str) -> JsonObject: ...
+
+    async def quarantine(
+        self, target: str, *, version: int, reason: str, by: str
+    ) -> JsonObject: ...
+
+    async def unquarantine(
+        self, target: str, *, version: int, reason: str, by: str
+    ) -> JsonObject: ...
+
     async def reload(self, cause: str) -> JsonObject:
         """`result` is success, unchanged or failed; `error` says why it failed."""
         ...
+
+
+class Saying(Protocol):
+    """One of the orders that say something of a release."""
+
+    async def __call__(self, target: str, *, version: int, reason: str, by: str) -> JsonObject: ...
 
 
 class Vitals(Protocol):

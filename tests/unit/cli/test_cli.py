@@ -180,6 +180,8 @@ def test_releases_mark_the_current_one_and_the_goal(served: Served, rollbackd: R
     assert lines[1].split()[:3] == ["*", "v42", "unknown"]
     assert lines[2].split()[:3] == ["->", "v41", "good"]
     assert lines[3].split()[:2] == ["v40", "quarantined"]
+    assert "3f2a91c03f" in lines[1]
+    assert "v41 is where a rollback would go now: good, was well until v42 came" in lines
     assert max(map(len, lines)) <= 80
 
 
@@ -188,7 +190,15 @@ def test_explain_prints_numbers_then_gates_then_what_it_takes(
 ) -> None:
     text = rollbackd("explain", "shop").stdout
 
-    order = [text.index(w) for w in ("0.021", "shop: hold", "by ann, 10 m left", "For it to act:")]
+    words = (
+        "shop v42 is well: 2.1 %",
+        "0.021",
+        "shop: hold",
+        "by ann, 10 m left",
+        "For it to act:",
+        "It would go back to v41: good, was well until v42 came",
+    )
+    order = [text.index(word) for word in words]
     assert order == sorted(order)
     assert "the pause has to end" in text
     assert json.loads(rollbackd("explain", "--json").stdout)["gates"][0]["holds"] is True
@@ -203,6 +213,65 @@ def test_history_lists_rollbacks_and_their_steps(served: Served, rollbackd: Run)
     assert "41s" in told.stdout
     assert "update m1" in steps.stdout
     assert served.desk.orders[-1] == {"look": "rollbacks", "target": "shop", "limit": 1}
+
+
+def test_history_shows_what_only_the_mode_held(served: Served, rollbackd: Run) -> None:
+    text = rollbackd("history").stdout
+
+    assert "Would have acted, had the mode let it:" in text
+    assert "shop v39 -> v38, observe_mode" in text
+    assert "shop v39 is bad: errors 12 %" in text
+    assert "would have acted once in 14 releases" in rollbackd("status").stdout
+
+
+@pytest.mark.parametrize("word", ["bless", "quarantine", "unquarantine"])
+def test_a_person_says_what_a_release_is(served: Served, rollbackd: Run, word: str) -> None:
+    told = rollbackd(word, "shop", "v41", "--reason", " looked ", "--by", "Jürgen")
+
+    assert told.exit_code == 0
+    assert told.stdout == "shop v41 is good, it was bad\n"
+    assert served.desk.orders == [{word: "shop", "version": 41, "reason": "looked", "by": "Jürgen"}]
+    rollbackd(word, "shop", "41", "--reason", "looked", "--json")
+    assert served.desk.orders[-1]["by"] not in {"", "local", "Jürgen"}
+
+
+@pytest.mark.parametrize("word", ["bless", "quarantine", "unquarantine"])
+@pytest.mark.parametrize(
+    "rest", [("shop", "41", "--reason", " "), ("shop", "x", "--reason", "y"), ("shop", "41")]
+)
+def test_without_a_reason_or_a_version_nothing_is_said(
+    served: Served, rollbackd: Run, word: str, rest: tuple[str, ...]
+) -> None:
+    told = rollbackd(word, *rest)
+
+    assert told.exit_code == 2
+    assert served.desk.orders == []
+
+
+def test_ci_announces_a_deploy(served: Served, rollbackd: Run) -> None:
+    told = rollbackd(
+        "announce", "shop", "--sha", "3f2a91c0", "--actor", "ann", "--url", "https://ci"
+    )
+
+    assert told.exit_code == 0
+    assert told.stdout == "shop expects commit 3f2a91c0 by ann\n"
+    assert told.stderr == ""
+    (order,) = served.desk.orders
+    assert (order["sha"], order["actor"], order["url"]) == ("3f2a91c0", "ann", "https://ci")
+    served.desk.refused = ("3f2a91c0",)
+    assert "v42 was rolled back from" in rollbackd("announce", "--sha", "3f2a91c0").stderr
+
+
+def test_the_gate_is_the_exit_code_and_says_why(served: Served, rollbackd: Run) -> None:
+    welcome = rollbackd("gate", "shop", "--sha", "3f2a91c0")
+    served.desk.refused = ("3f2a91c0",)
+    refused = rollbackd("gate", "shop", "--sha", "3f2a91c0")
+    as_json = rollbackd("gate", "--sha", "3f2a91c0", "--json")
+
+    assert (welcome.exit_code, refused.exit_code, as_json.exit_code) == (0, 1, 1)
+    assert welcome.stdout == "3f2a91c0 may go out to shop: nothing is known against it\n"
+    assert "must not go out to shop: v42 was rolled back from to v41 by errors" in refused.stdout
+    assert json.loads(as_json.stdout)["ok"] is False
 
 
 def test_a_pause_needs_an_end_and_a_reason(served: Served, rollbackd: Run) -> None:
@@ -325,6 +394,9 @@ def test_without_daemon_and_journal_it_says_so(
         ("explain",),
         ("resume",),
         ("unlock", "--reason", "x"),
+        ("announce", "--sha", "3f2a91c0"),
+        ("gate", "--sha", "3f2a91c0"),
+        ("bless", "shop", "41", "--reason", "x"),
         ("pause", "--for", "1h", "--reason", "x"),
         ("rollback", "--reason", "x", "--yes"),
     ):

@@ -3,20 +3,30 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import Result
 
 from rollbackd.clock import SystemClock
-from rollbackd.core.facts import Paused, ReleasesSeen
+from rollbackd.core.facts import (
+    Announced,
+    Paused,
+    Quarantined,
+    ReleasesSeen,
+    RollbackSwitched,
+)
+from rollbackd.core.ledger import Ledger
 from rollbackd.core.model import Hold, HoldReason, TargetName
 from rollbackd.core.runbook import RollbackState
+from rollbackd.core.trial import WouldHave
 from rollbackd.stores.sqlite import SqliteStore
 from tests.support_rollback import SHOP, decision, plan, release
 
 Run = Callable[..., Result]
 BLOG = TargetName("blog")
+COMMIT = "3f2a91c0" * 5
 
 
 @pytest.fixture
@@ -82,9 +92,68 @@ def test_releases_are_those_last_seen(state: Path, rollbackd: Run) -> None:
     assert told.exit_code == 0
     assert "as last seen 1m" in told.stderr
     lines = told.stdout.splitlines()
-    assert lines[1].split()[:3] == ["*", "v42", "unknown"]
-    assert lines[2].split()[:2] == ["v41", "unknown"]
+    assert lines[1].split()[:3] == ["*", "v42", "quarantined"]
+    assert lines[2].split()[:3] == ["->", "v41", "unknown"]
+    assert "v42 runs: quarantined, was rolled back from to v41 by " in told.stdout
+    assert "v41 is where a rollback would go now: unknown" in told.stdout
     assert rollbackd("releases", "nobody").exit_code == 2
+
+
+def test_releases_know_what_was_known_and_said_before_the_daemon_went(
+    state: Path, rollbackd: Run
+) -> None:
+    asyncio.run(leave_more(state))
+
+    found = {
+        r["version"]: r for r in json.loads(rollbackd("releases", "--json").stdout)["releases"]
+    }
+
+    assert {v: (r["standing"], r["commit"], r["author"]) for v, r in found.items()} == {
+        44: ("quarantined", COMMIT, "ann"),
+        43: ("good", "", ""),
+        42: ("quarantined", "", ""),
+        41: ("good", "", ""),
+    }
+    assert found[44]["why"] == "was quarantined by bob: leaks"
+    assert (found[44]["current"], found[43]["goal"]) == (True, True)
+    assert found[43]["why"] == "has the content of v41, which was well until its successor came"
+    history = rollbackd("history").stdout
+    assert "Would have acted, had the mode let it:" in history
+    assert "v40 -> v39, observe_mode" in history
+
+
+async def leave_more(directory: Path) -> None:
+    """The rollback was done, then v44 came as announced and was quarantined by a person."""
+    clock = SystemClock()
+    store = SqliteStore(directory, clock)
+    await store.open()
+    try:
+        now = clock.now()
+        ledger = Ledger()
+        ledger.prove_good(release(41), now)
+        ledger.trial.note(
+            WouldHave(
+                version=40,
+                to_version=39,
+                at=now,
+                trigger="errors",
+                why="shop v40 is bad: errors",
+                held_by="observe_mode",
+                asks=False,
+            )
+        )
+        ledger.authorship.hear(Announced(target=SHOP, at=now, commit=COMMIT, by="ann"))
+        ledger.authorship.match([release(44)], now)
+        await store.put_blob("ledger/shop", ledger.as_json())
+        old = (release(42), release(41))
+        await store.keep(RollbackSwitched(target=SHOP, at=now, rollback=decision().id, version=43))
+        ours = replace(release(43), content=release(41).content)
+        for at, seen in ((now + 1, (ours, *old)), (now + 2, (release(44), ours, *old))):
+            await store.keep(ReleasesSeen(target=SHOP, at=at, releases=seen))
+        said = Quarantined(target=SHOP, at=now + 3, version=44, by="bob", reason="leaks")
+        await store.keep(said)
+    finally:
+        await store.close()
 
 
 def test_history_is_the_journal(state: Path, rollbackd: Run) -> None:

@@ -189,7 +189,74 @@ def test_a_decision_to_roll_back_needs_nothing_more() -> None:
 def test_an_explanation_holds_all_gates_and_the_numbers() -> None:
     gates = [GateSays(reason=HoldReason.PAUSED, holds=False, why="not paused")]
 
-    answer = shapes.explanation(views.hold(), gates)
+    answer = shapes.explanation(views.hold(), gates, views.target())
 
     assert answer["gates"] == [{"reason": "paused", "holds": False, "why": "not paused"}]
     assert answer["triggers"] == [shapes.trigger(views.verdict())]
+
+
+def test_an_explanation_begins_with_the_numbers_and_ends_with_where_it_would_go() -> None:
+    answer = shapes.explanation(views.hold(), [], views.target())
+
+    assert next(iter(answer)) == "target"
+    assert answer["headline"] == "shop v42 is well: 2.1 % of 1,200 requests failed, limit 5 %"
+    assert answer["then"] == ""
+    assert isinstance(answer["goal"], dict)
+    assert answer["goal"]["version"] == 41
+    assert answer["trial"] == "would have acted once in 14 releases"
+
+
+def test_what_a_gate_adds_to_the_first_sentence_is_said_once() -> None:
+    first = "shop v42 is bad: 2.1 % of 1,200 requests failed, limit 5 %"
+    held = views.hold(
+        HoldReason.OBSERVE_MODE,
+        why=f"{first}; the mode is observe",
+        trigger=views.TriggerName("errors"),
+        bad=views.release(42),
+    )
+
+    answer = shapes.target(views.target(decision=held))
+
+    assert (answer["headline"], answer["then"]) == (first, "the mode is observe")
+
+
+def test_before_the_first_decision_there_is_no_first_sentence() -> None:
+    answer = shapes.target(views.target(decision=None))
+
+    assert (answer["headline"], answer["then"]) == ("", "")
+
+
+def test_evidence_has_its_odds_and_a_word() -> None:
+    compared = views.verdict(value=4611.0, threshold=2000.0, evidence={"odds": 4611.0})
+
+    assert shapes.trigger(compared)["odds"] == 4611.0
+    assert shapes.trigger(compared)["level"] == "act"
+    plain = shapes.trigger(views.verdict())
+    assert (plain["odds"], plain["level"]) == (None, "")
+
+
+def test_a_release_says_why_and_whose_it_is() -> None:
+    view = views.ReleaseView(
+        release=views.release(42, commit="3f2a91c0"),
+        standing="bad",
+        why="breached errors",
+        passed_over="bad: breached errors",
+        url="https://ci.example/7",
+    )
+
+    answer = shapes.release(view)
+
+    assert (answer["commit"], answer["url"]) == ("3f2a91c0", "https://ci.example/7")
+    assert (answer["why"], answer["passed_over"]) == ("breached errors", "bad: breached errors")
+
+
+def test_the_status_lists_the_newest_releases_only() -> None:
+    many = tuple(
+        views.ReleaseView(release=views.release(v), standing="good") for v in range(40, 0, -1)
+    )
+
+    answer = shapes.target(views.target(releases=many))
+
+    assert isinstance(answer["releases"], list)
+    assert len(answer["releases"]) == shapes.SHOWN
+    assert answer["releases"][0] == shapes.release(many[0])

@@ -7,9 +7,12 @@ import httpx
 import pytest
 
 from rollbackd.core import errors
+from rollbackd.telemetry import shapes
+from rollbackd.web import page
 from rollbackd.web.auth import Tokens
 from rollbackd.web.private import private_app
 from rollbackd.web.surface import Desk
+from tests import support_views as views
 from tests.support_desk import FakeDesk
 
 RO, RW = "read-only-token-1", "read-write-token-2"
@@ -23,6 +26,7 @@ LOOKS = [
     "/api/v1/targets/shop",
     "/api/v1/targets/shop/releases",
     "/api/v1/targets/shop/explain",
+    "/api/v1/targets/shop/gate?sha=3f2a91c0",
     "/api/v1/rollbacks",
 ]
 ORDERS = {
@@ -30,6 +34,10 @@ ORDERS = {
     "/api/v1/targets/shop/pause": {"seconds": 60, "reason": "migration"},
     "/api/v1/targets/shop/resume": {},
     "/api/v1/targets/shop/unlock": {"reason": "the database is back"},
+    "/api/v1/targets/shop/announce": {"sha": "3f2a91c0"},
+    "/api/v1/targets/shop/bless": {"version": 41, "reason": "I looked"},
+    "/api/v1/targets/shop/quarantine": {"version": 41, "reason": "leaks"},
+    "/api/v1/targets/shop/unquarantine": {"version": 41, "reason": "fixed"},
     "/-/reload": {},
 }
 
@@ -411,6 +419,67 @@ async def test_the_page_escapes_every_word_from_outside() -> None:
     assert "<script" not in answer.text
     assert "<img" not in answer.text
     assert "&lt;script&gt;" in answer.text
+
+
+async def test_the_page_shows_releases_evidence_and_what_would_have_been_done() -> None:
+    async with served(trusted=True) as client:
+        text = (await client.get("/")).text
+
+    assert "<strong>shop v42 is well: 2.1 %" in text
+    assert "<td>v41</td><td>goal</td>" in text
+    assert '<td class="bad">quarantined</td><td>was rolled back from</td>' in text
+    assert "<code>3f2a91c03f</code>" in text
+    assert "rollbackd would have acted once in 14 releases" in text
+    assert "shop v39 is bad: errors 12 %" in text
+
+
+async def test_the_page_says_what_is_still_learned_and_what_came_back() -> None:
+    view = shapes.target(
+        views.target(
+            learning=("release-regression is learning: 34 of 60 min of history",),
+            relapse="has the commit <b> of v42, which was rolled back from",
+            trial="",
+            releases=(),
+        )
+    )
+    text = page.render({"targets": [view, {"name": "odd", "releases": [3], "would_have": 4}]})
+
+    assert "release-regression is learning: 34 of 60 min of history" in text
+    assert "The current release has the commit &lt;b&gt; of v42" in text
+    assert "would have" not in text
+
+
+@pytest.mark.parametrize("word", ["bless", "quarantine", "unquarantine"])
+async def test_what_is_said_of_a_release_names_it_and_why(word: str) -> None:
+    desk = FakeDesk()
+    path = f"/api/v1/targets/shop/{word}"
+    async with served(desk) as client:
+        for body in ({"reason": "x"}, {"version": 41}, {"version": "41", "reason": "x"}):
+            assert (await client.post(path, json=body, headers=BEARER_RW)).status_code == 400
+        assert desk.orders == []
+        said = {"version": 41, "reason": "looked"}
+        answer = await client.post(path, json=said, headers={**BEARER_RW, "X-Rollbackd-By": "ann"})
+
+    assert answer.json()["standing"] == "good"
+    assert desk.orders == [{word: "shop", "version": 41, "reason": "looked", "by": "ann"}]
+
+
+async def test_a_deploy_is_announced_and_the_gate_asked_with_any_token() -> None:
+    desk = FakeDesk(refused=("3f2a91c0",))
+    async with served(desk) as client:
+        told = await client.post(
+            "/api/v1/targets/shop/announce", json={"sha": "3f2a91c0"}, headers=BEARER_RW
+        )
+        gate = await client.get("/api/v1/targets/shop/gate?sha=3f2a91c0", headers=BEARER_RO)
+
+    assert desk.orders == [
+        {"announce": "shop", "sha": "3f2a91c0", "actor": "", "url": "", "by": "token writer"}
+    ]
+    assert told.json()["ok"] is False
+    assert (gate.status_code, gate.json()["why"]) == (
+        200,
+        "v42 was rolled back from to v41 by errors",
+    )
 
 
 async def test_the_page_shows_a_refused_configuration() -> None:

@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from rollbackd.core import readers
 from rollbackd.core.facts import MachinesSeen, ReleasesSeen
 from rollbackd.core.known_good import returns_to
 from rollbackd.core.ledger import Ledger
 from rollbackd.core.marks import same_content
-from rollbackd.core.model import Machine, Release, ReleaseStatus
+from rollbackd.core.model import Json, JsonObject, Machine, Release, ReleaseStatus
 from rollbackd.core.policy import Safety
 
 KEPT: Final = 200  # releases remembered; platforms list far fewer
@@ -202,6 +203,30 @@ class Deploys:
         if older is None or release in ledger.quarantined:
             return ""  # bringing back what was rolled back from is a deploy like any other
         return f"v{release.version} brings back the content of v{older.version}"
+
+    def as_json(self) -> JsonObject:
+        """What `core.keep` does not read off the attributes; `restore` reads it back."""
+        return {
+            "ours": [*sorted(self.ours)],
+            "first_seen": [[version, at] for version, at in self._first_seen.items()],
+            "op_ids": None if self._op_ids is None else [*self._op_ids],
+            "boots": [[name, at] for name, at in self._boots],
+            "boot_seconds": [*self._boot_seconds],
+        }
+
+    def restore(self, kept: Json) -> None:
+        """Raises Odd where it does not look like what `as_json` gave."""
+        self.ours = {readers.whole(v) for v in readers.items(readers.member(kept, "ours"))}
+        first_seen = readers.rows(readers.member(kept, "first_seen"), readers.whole, readers.finite)
+        self._first_seen = dict(first_seen)
+        op_ids = readers.member(kept, "op_ids")
+        if op_ids is not None:
+            known = readers.maybe(readers.text)
+            self._op_ids = frozenset(known(op_id) for op_id in readers.items(op_ids))
+        boots = readers.rows(readers.member(kept, "boots"), readers.text, readers.number)
+        self._boots = dict.fromkeys(boots)
+        seconds = readers.items(readers.member(kept, "boot_seconds"))
+        self._boot_seconds.extend(readers.count(each) for each in seconds)
 
     # ---------------------------------------------------------------------------------------
 

@@ -93,9 +93,8 @@ class Regressions:
             row = kept.get(name) if isinstance(kept, dict) else None
             past = row.get("kept") if isinstance(row, dict) else None
             same = isinstance(row, dict) and row.get("mark") == _mark(policy, name)
-            if same and isinstance(past, dict):
-                made.restore(past)
-            else:
+            if not (same and isinstance(past, dict) and _went_on(made, past)):
+                made = RegressionWatch(watch.rule, watch.probes)
                 fresh.append(made)
             self.watches[name] = made
         self._by_probe = _by_probe(self.watches)
@@ -121,6 +120,14 @@ def _by_probe(
         for probe in probes_of(watch.rule):
             found.setdefault(probe, []).append(watch)
     return {probe: tuple(each) for probe, each in found.items()}
+
+
+def _went_on(watch: RegressionWatch, past: JsonObject) -> bool:
+    try:
+        watch.restore(past)
+    except Exception:  # noqa: BLE001 -- whatever lies on the disk, it must not keep us from starting
+        return False
+    return True
 
 
 def _mark(policy: TargetPolicy, name: TriggerName) -> int:

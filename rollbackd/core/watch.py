@@ -11,7 +11,7 @@ import math
 from typing import Final
 
 from rollbackd.core.facts import CheckOutcome, Histogram, Measure, MissReason, Ratio
-from rollbackd.core.gauge import Gauge, holds
+from rollbackd.core.gauge import Gauge
 from rollbackd.core.model import TriggerState
 from rollbackd.core.rules import NoData, Signal
 from rollbackd.core.window import Tally
@@ -52,13 +52,16 @@ class SignalWatch:
         self.asleep = False
         self.before = Trust.UNKNOWN
         self.before_since: float | None = None
+        self.well_at = -math.inf  # the newest sample that left it known to be well,
+        self.bad_after_well = math.inf  # the first after it that was bad; a gap forgets neither
+        self.resumed = False  # by another process: what it had not written down is lost
         self._spotless = True  # no bad look, no refusal and no gap since we began to look
         self._gap_since_restart = False
         self._block_next = False
         self._forget()
 
     def _forget(self) -> None:
-        self.gauge.clear()
+        self.gauge.restart()
         self.refused_at = None
         self._drop_judgement()
 
@@ -69,6 +72,7 @@ class SignalWatch:
         self.bad_since: float | None = None
         self.breached_at: float | None = None
         self.covered_seconds = 0.0
+        self._whole = False  # the newest look was a breach in full, not only in its short window
         self.thin = False
         self.known_well = False
         self._well_until_bad = False
@@ -77,8 +81,9 @@ class SignalWatch:
 
     def take(self, at: float, measure: Measure, outcome: CheckOutcome, *, counts: bool) -> None:
         """Take one sample in. `counts` False: seen, but the release is still settling."""
-        if at - self.seen_at > self.signal.max_age_seconds:
+        if at - self.seen_at > self._patience:
             self._notice_gap()
+        self.resumed = False
         previous, self.sample_at = self.sample_at, at
         self.seen_at, self.missed, self.asleep = at, "", False
         told = previous if isinstance(measure, Ratio | Histogram) else at
@@ -95,7 +100,7 @@ class SignalWatch:
         value = self.gauge.read(at, measure, outcome)
         self.thin = value is None or at < self.blocked_until or self.gauge.thin
         if value is not None and not self.thin:
-            self._judge(at, value)
+            self._judge(at)
 
     def miss(self, reason: str) -> None:
         """Only remembered for the wording: the gap speaks for itself."""
@@ -116,17 +121,21 @@ class SignalWatch:
         """Something else runs since `at`: what was known before says nothing any more."""
         self.before, self.before_since = Trust.UNKNOWN, None
         self._gap_since_restart = self._block_next = False
+        self.well_at, self.bad_after_well = -math.inf, math.inf
         self.blocked_until = -math.inf  # nobody is accused by what comes now
         self.seen_at = max(self.seen_at, at)
+        self.gauge.clear()
         self.restart(at)
 
-    def cross(self, came_at: float, at: float) -> None:
+    def cross(self, came_at: float, at: float, created_at: float | None = None) -> None:
         """A release came: it cannot have been on any machine before `came_at`, is by `at`.
 
         Remembers how the signal was then, so that the release is not blamed for what it found.
         """
         fresh = at - self.seen_at <= self.signal.max_age_seconds
         self.before, self.before_since = self._before(came_at, fresh=fresh)
+        if self.before is Trust.UNKNOWN and created_at is not None and self._well_until(came_at):
+            self.before = Trust.WELL
         self._gap_since_restart = False
         self.restart(at)
 
@@ -139,6 +148,19 @@ class SignalWatch:
         if self.judged_at is None and not self._gap_since_restart:
             well = well or self.before is Trust.WELL
         return (Trust.WELL if well and fresh else Trust.UNKNOWN), None
+
+    def _well_until(self, came_at: float) -> bool:
+        """Whether it was well at the last look there was to be before `came_at`: all that a
+        restart in the middle of a deploy leaves to go by.
+        """
+        well = came_at - (self.well_at - self.delay_seconds) <= self.signal.interval_seconds
+        return well and self.bad_after_well - self.delay_seconds >= came_at
+
+    @property
+    def _patience(self) -> float:
+        """How long after the newest sample the next one shows no gap."""
+        longest = self.signal.max_age_seconds
+        return min(longest, LATE * self.signal.interval_seconds) if self.resumed else longest
 
     def ill_before(self, at: float) -> bool:
         """Whether what is bad now was so at `at` already."""
@@ -153,21 +175,25 @@ class SignalWatch:
         # It answers, so it is not down; it refuses us, so nothing else is known.
         self._drop_judgement()
         self._spotless = False
+        self.bad_after_well = min(self.bad_after_well, at)
         self.refused_at = at
 
     # The state machine ---------------------------------------------------------------------
 
-    def _judge(self, at: float, value: float) -> None:
+    def _judge(self, at: float) -> None:
         signal = self.signal
         if self.judged_at is not None and at - self.judged_at > signal.max_age_seconds:
             self._drop_judgement()  # too little was seen for too long
         step = 0.0 if self.judged_at is None else at - self.judged_at
         self.judged_at = at
-        bad = holds(signal.breach, value)
+        whole = self.gauge.holds(signal.breach)
+        bad = whole or self.gauge.smoulders
         self.tally.add(at, bad)
-        self._clock(at, step, bad=bad)
-        enough = self._enough(bad=bad)
-        clear = not enough if signal.clear is None else holds(signal.clear, value) and not enough
+        self._clock(at, step, bad=bad, whole=whole)
+        enough = self._enough(bad=whole)
+        clear = not enough
+        if signal.clear is not None:
+            clear = clear and self.gauge.holds(signal.clear)
         if enough and self.breached_at is None:
             self.breached_at = at
         elif self.breached_at is not None and clear:
@@ -175,20 +201,25 @@ class SignalWatch:
         if not bad and self.breached_at is None:
             self.bad_since = None
             self.well_since = at if self.well_since is None else self.well_since
-            self.known_well = self.known_well or (clear and self._covered)
+            told = at - self.counts_after >= self.gauge.reach_seconds
+            self.known_well = self.known_well or (clear and self._covered and told)
+            if self.known_well:
+                self.well_at, self.bad_after_well = at, math.inf
 
-    def _clock(self, at: float, step: float, *, bad: bool) -> None:
-        if not bad:
+    def _clock(self, at: float, step: float, *, bad: bool, whole: bool) -> None:
+        lasts, self._whole = self._whole and whole, whole
+        if lasts:
+            interval = self.signal.interval_seconds
+            self.covered_seconds += step if step <= LATE * interval else interval
+        else:
             self.covered_seconds = 0.0
+        if not bad:
             return
         self._spotless = False
+        self.bad_after_well = min(self.bad_after_well, at)
         if self.bad_since is None:
             self.bad_since = at
             self._well_until_bad = self.known_well
-            self.covered_seconds = 0.0
-        else:
-            interval = self.signal.interval_seconds
-            self.covered_seconds += step if step <= LATE * interval else interval
         self.known_well = False
         self.well_since = None
 

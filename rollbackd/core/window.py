@@ -7,6 +7,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
+from itertools import pairwise
+
+from rollbackd.core import readers
+from rollbackd.core.model import Json
 
 SPARE = 16  # room for looks that come a little faster than their interval
 
@@ -49,12 +54,26 @@ class Tally:
         """How many bad ones are still young at `now`; nothing is dropped."""
         return sum(bad for at, bad in self._looks if now - at < self._young_seconds)
 
+    def bad_until(self) -> Iterator[float]:
+        """When each bad one grows too old to count."""
+        return (at + self._young_seconds for at, bad in self._looks if bad)
+
     def oldest_bad(self) -> float | None:
         return next((at for at, bad in self._looks if bad), None)
 
     def clear(self) -> None:
         self._looks.clear()
         self._bad = 0
+
+    def as_json(self) -> Json:
+        return [[at, bad] for at, bad in self._looks]
+
+    def restore(self, kept: Json) -> None:
+        """Raises Odd where it does not look like what `as_json` gave."""
+        looks = readers.rows(kept, readers.finite, readers.flag)
+        _refuse_unordered([at for at, _ in looks], self._looks.maxlen or 0)
+        self._looks.extend(looks)
+        self._bad = sum(bad for _, bad in looks)
 
 
 class RatioRing:
@@ -94,6 +113,28 @@ class RatioRing:
     def clear(self) -> None:
         self._samples.clear()
         self._sum_again()
+
+    def as_json(self) -> Json:
+        # The sums as they are, residue and all: a restart must not tip a comparison.
+        return {
+            "samples": [list(sample) for sample in self._samples],
+            "bad": self.bad,
+            "total": self.total,
+            "dropped": self._dropped,
+        }
+
+    def restore(self, kept: Json) -> None:
+        """Raises Odd where it does not look like what `as_json` gave."""
+        read = (readers.finite, readers.count, readers.count)
+        samples = readers.rows(readers.member(kept, "samples"), *read)
+        _refuse_unordered([at for at, _, _ in samples], self._capacity)
+        if any(bad > total for _, bad, total in samples):
+            raise readers.Odd
+        self._samples.extend(samples)
+        self._sum_again()
+        self.bad = _near(readers.member(kept, "bad"), self.bad)
+        self.total = _near(readers.member(kept, "total"), self.total)
+        self._dropped = readers.whole(readers.member(kept, "dropped"))
 
     def _sum_again(self) -> None:
         # Fractions added and taken away leave a residue; once a ring's length it is wiped off.
@@ -161,6 +202,30 @@ class HistogramRing:
         self.sums = []
         self._dropped = 0
 
+    def as_json(self) -> Json:
+        return {
+            "bounds": list(self.bounds),
+            "samples": [[at, list(counts)] for at, counts in self._samples],
+            "sums": list(self.sums),
+            "dropped": self._dropped,
+        }
+
+    def restore(self, kept: Json) -> None:
+        """Raises Odd where it does not look like what `as_json` gave."""
+        bounds = [readers.number(bound) for bound in readers.items(readers.member(kept, "bounds"))]
+        samples = readers.rows(readers.member(kept, "samples"), readers.finite, _counts)
+        _refuse_unordered([at for at, _ in samples], self._capacity)
+        if any(len(counts) != len(bounds) for _, counts in samples) or bounds != sorted(bounds):
+            raise readers.Odd
+        self.bounds = tuple(bounds)
+        self._samples.extend(samples)
+        self._sum_again()
+        sums = readers.items(readers.member(kept, "sums"))
+        if len(sums) != len(self.sums):
+            raise readers.Odd
+        self.sums = [_near(each, sure) for each, sure in zip(sums, self.sums, strict=True)]
+        self._dropped = readers.whole(readers.member(kept, "dropped"))
+
     def _shift(self, counts: tuple[float, ...], sign: int) -> None:
         for index, count in enumerate(counts):
             self.sums[index] += sign * count
@@ -173,3 +238,22 @@ class HistogramRing:
 
 def _last(ring: HistogramRing) -> int:
     return len(ring.bounds) - 1
+
+
+def _counts(raw: Json) -> tuple[float, ...]:
+    counts = tuple(readers.count(each) for each in readers.items(raw))
+    if list(counts) != sorted(counts):
+        raise readers.Odd
+    return counts
+
+
+def _refuse_unordered(times: list[float], most: int) -> None:
+    if len(times) > most or any(b <= a for a, b in pairwise(times)):
+        raise readers.Odd
+
+
+def _near(raw: Json, sure: float) -> float:
+    found = readers.finite(raw)
+    if not math.isclose(found, sure, rel_tol=1e-6, abs_tol=1e-6):
+        raise readers.Odd
+    return found

@@ -202,6 +202,8 @@ class Recorded:
     target: str
     rollback: str
     data: JsonObject
+    prev_hash: str = ""
+    hash: str = ""  # SHA-256 over prev_hash, at, kind, target, rollback and data, line by line
 
 
 class Store(Protocol):
@@ -266,6 +268,10 @@ class Store(Protocol):
         ...
 
     async def record_lines(self, target: TargetName | None, limit: int) -> Sequence[Recorded]: ...
+
+    async def record_broken_at(self) -> int | None:
+        """The id of the first line that was tampered with; None when the chain holds."""
+        ...
 
     async def put_blob(self, key: str, value: Json) -> None:
         """Keep an opaque JSON value under a key (config ledger, backups before a rollback)."""

@@ -38,7 +38,7 @@ def append(
 
 
 def lines(connection: sqlite3.Connection, target: str | None, limit: int) -> list[Recorded]:
-    """The newest `limit` lines, newest last."""
+    """The newest `limit` lines, newest last; all of them where it is negative."""
     rows = connection.execute(
         "SELECT * FROM audit WHERE ?1 IS NULL OR target = ?1 ORDER BY id DESC LIMIT ?2",
         (target, limit),
@@ -51,6 +51,8 @@ def lines(connection: sqlite3.Connection, target: str | None, limit: int) -> lis
             target=row["target"],
             rollback=row["rollback"],
             data=codec.parse_object(row["data"]),
+            prev_hash=row["prev_hash"],
+            hash=row["hash"],
         )
         for row in reversed(rows)
     ]

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Protocol
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.facts import MeasureKind
@@ -27,6 +27,14 @@ class PrometheusAccess:
 
     url: str
     token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupabaseAccess:
+    """Where Supabase's Management API answers, without /v1, and the process's own token."""
+
+    url: str = "https://api.supabase.com"
+    token: SecretStr | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +57,14 @@ class ProbeContext:
     platform: Platform | None
     prometheus: PrometheusAccess | None
     user_agent: str
+    supabase: SupabaseAccess | None = None
 
 
 class ProbePlugin(Protocol):
-    """The shape of a probe class. `kind` is its key in the YAML: `health: {http: {...}}`."""
+    """The shape of a probe class. `kind` is its key in the YAML: `health: {http: {...}}`.
+
+    A class may say `dependency = True`: it looks at what the app needs, and not at the app.
+    """
 
     kind: ClassVar[str]
     Config: ClassVar[type[BaseModel]]

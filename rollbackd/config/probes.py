@@ -32,6 +32,7 @@ class ProbeSetup:
     measure: MeasureKind
     interval_seconds: float
     timeout_seconds: float
+    dependency: bool = False
 
 
 def compile_probe(
@@ -66,6 +67,7 @@ def compile_probe(
         measure=plugin.measure(config),
         interval_seconds=times[0],
         timeout_seconds=times[1],
+        dependency=bool(getattr(plugin, "dependency", False)),
     )
 
 

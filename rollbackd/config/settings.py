@@ -115,6 +115,10 @@ class Settings(BaseSettings):
     allow_ephemeral: bool = Field(
         False, description="On Fly: keep the journal on a disk that every start empties."
     )
+    supabase_url: Annotated[Url, _base(without="/v1")] = Field(
+        "https://api.supabase.com", description="Supabase's Management API, without /v1."
+    )
+    supabase_token: Token | None = Field(None, description="For probes of a Supabase project.")
     store: Literal["sqlite"] = Field("sqlite", description="What keeps the journal; sqlite only.")
 
     @classmethod

@@ -239,6 +239,7 @@ def _probe_policy(name: str, setup: ProbeSetup, triggers: tuple[Trigger, ...]) -
         interval_seconds=setup.interval_seconds,
         window_seconds=max(reach),
         delay_seconds=float(getattr(setup.config, "delay", 0.0)),
+        dependency=setup.dependency,
     )
 
 

@@ -17,7 +17,10 @@ from rollbackd.core.rules import Mode, Trigger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbePolicy:
-    """What the core must know of a probe. `window_seconds`: the longest any trigger looks back."""
+    """What the core must know of a probe. `window_seconds`: the longest any trigger looks back.
+
+    A `dependency` is something the app needs: that it is well or ill does not say that the app is.
+    """
 
     name: ProbeName
     kind: str
@@ -25,6 +28,7 @@ class ProbePolicy:
     interval_seconds: float
     window_seconds: float
     delay_seconds: float = 0.0  # a sample tells of what was until this long before its `at`
+    dependency: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

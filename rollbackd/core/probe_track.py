@@ -70,7 +70,7 @@ class ProbeTrack:
 
     def says_down(self, now: float) -> bool:
         """Whether the newest of this probe agrees that users cannot reach the app."""
-        if now - self.at > 2 * self.policy.interval_seconds:
+        if self.policy.dependency or now - self.at > 2 * self.policy.interval_seconds:
             return False
         if self.policy.measure is MeasureKind.CHECK:
             return self.outcome == CheckOutcome.FAILED.value

@@ -54,10 +54,11 @@ def _succeeds(
 ) -> bool:
     if not policy.safety.settle_until_first_success or not deploys.can_answer():
         return False
-    if sample.at <= deploys.settle_from:
+    if sample.at <= deploys.settle_from or policy.probes[sample.probe].dependency:
         return False
     if isinstance(sample.measure, Check):
         return outcome is CheckOutcome.OK
-    if any(p.measure is MeasureKind.CHECK for p in policy.probes.values()):
+    own = (p for p in policy.probes.values() if not p.dependency)
+    if any(p.measure is MeasureKind.CHECK for p in own):
         return False  # only a check can say that the app is up
     return not (isinstance(sample.measure, Ratio) and is_down(sample.measure))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from rollbackd.core.burn_rate import ENOUGH_COVERED, BurnRate
 from rollbackd.core.model import Json, TriggerState
 from rollbackd.core.rules import (
     Bound,
@@ -92,9 +93,20 @@ def evidence(watch: SignalWatch, now: float) -> dict[str, Json]:
         found["reason"] = "asleep"
     if isinstance(watch.signal.breach, RatioBound):
         found["bad"], found["total"] = watch.gauge.ratio.bad, watch.gauge.ratio.total
+    if watch.gauge.burn is not None:
+        found |= _burnt(watch.gauge.burn)
     if watch.signal.breaches is not None:
         found["failed"], found["looks"] = watch.tally.bad, len(watch.tally)
     return found
+
+
+def _burnt(burn: BurnRate) -> dict[str, Json]:
+    long, short = burn.rates or (None, None)
+    windows = (("long", burn.long, long), ("short", burn.short, short))
+    return {
+        name: {"burn_rate": rate, "bad": window.bad, "total": window.total, "covered": window.share}
+        for name, window, rate in windows
+    }
 
 
 def _nothing(watch: SignalWatch, now: float) -> str:
@@ -106,11 +118,21 @@ def _nothing(watch: SignalWatch, now: float) -> str:
     if watch.thin and watch.sample_at < watch.blocked_until:
         wait = seconds(watch.blocked_until - watch.sample_at)
         return f"nothing was counted for too long, judged again in {wait}"
+    if gauge.burn is not None and gauge.looks and not gauge.burn.covered:
+        return _uncovered(gauge.burn)
     if gauge.thin and gauge.looks:
         return f"{count(gauge.samples)} of {count(watch.signal.min_samples)} samples needed"
     if watch.thin:
         return "its samples do not tell"
     return f"no sample for {seconds(max(0.0, now - watch.seen_at))}"
+
+
+def _uncovered(burn: BurnRate) -> str:
+    least = min(burn.short, burn.long, key=lambda window: window.share)
+    return (
+        f"samples cover {percent(least.share)} of its {_span(least.seconds)}, "
+        f"{percent(ENOUGH_COVERED)} needed"
+    )
 
 
 def _measured(watch: SignalWatch) -> str:
@@ -130,13 +152,34 @@ def _measured(watch: SignalWatch) -> str:
             name = f"p{100 * quantile:.4g}"
             compared = _against(bound, value, seconds(bound.limit))
             return f"{probe} {name} {seconds(value)} {of} {compared}"
-        case BurnRateBound(bound=bound):
-            compared = _against(bound, value, f"{plain(bound.limit)}×")
-            return f"{probe} burns its budget at {value:.3g}× its rate, {compared}"
+        case BurnRateBound():
+            return f"{probe} {_burning(watch, condition)}"
         case ValueBound(bound=bound):
             return f"{probe} {plain(value)} {_against(bound, value, plain(bound.limit))}"
         case _:
             assert_never(condition)
+
+
+def _burning(watch: SignalWatch, condition: BurnRateBound) -> str:
+    """`burn the budget of 99.9 % at 21× over 1 h and 35× over 5 min, above 14.4×`."""
+    burn, bound = watch.gauge.burn, condition.bound
+    long, short = (burn and burn.rates) or (0.0, 0.0)
+    objective = f"{100 * condition.slo:.6g} %"
+    over = (
+        f"{long:.3g}× over {_span(condition.long_seconds)}"
+        f" and {short:.3g}× over {_span(condition.short_seconds)}"
+    )
+    compared = _against(bound, min(long, short), f"{plain(bound.limit)}×")
+    return f"burn the budget of {objective} at {over}, {compared}"
+
+
+def _span(window: float) -> str:
+    """1 h, not 60 min: windows are written in whole units."""
+    units = ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"))
+    for size, unit in units:
+        if window >= size and window % size == 0:
+            return f"{window / size:.6g} {unit}"
+    return seconds(window)
 
 
 def _looks(watch: SignalWatch, *, failing: bool) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Self, TypeAlias
 from rollbackd.clock import SystemClock
 from rollbackd.core.model import Machine
 from rollbackd.core.ports import Clock, Platform, Probe, Reading
-from rollbackd.plugins import ProbeContext, PrometheusAccess, probes
+from rollbackd.plugins import ProbeContext, PrometheusAccess, SupabaseAccess, probes
 
 PEM = Path(__file__).with_name("loopback.pem")  # self-signed for localhost, good until 2126
 
@@ -199,6 +199,7 @@ def context(
     platform: Platform | None = None,
     prometheus: str | None = None,
     token: str = "",
+    supabase: str | None = None,
 ) -> ProbeContext:
     return ProbeContext(
         target="web",
@@ -213,6 +214,7 @@ def context(
         platform=platform,
         prometheus=PrometheusAccess(url=prometheus, token=token) if prometheus else None,
         user_agent="rollbackd-test",
+        supabase=SupabaseAccess(url=supabase) if supabase else None,
     )
 
 

@@ -38,6 +38,7 @@ EXAMPLES: dict[str, Callable[[Loopback], Any]] = {
     "fly_edge": lambda _: "latency",
     "fly": lambda _: {},
     "command": lambda _: {"argv": ["sleep", "60"]},
+    "supabase": lambda _: {"project": "abcdefghijklmnopqrst", "token": "sbp_x"},
 }
 MEASURES = {
     MeasureKind.CHECK: Check,
@@ -81,7 +82,11 @@ async def test_a_look_keeps_its_deadline_gives_its_measure_and_leaves_nothing_op
         before = open_files()
         platform = FakePlatform([machine()])
         made_with = context(
-            url=server.url, prometheus=server.url, platform=platform, seconds=SECONDS
+            url=server.url,
+            prometheus=server.url,
+            supabase=server.url,
+            platform=platform,
+            seconds=SECONDS,
         )
         probe = build(kind, config, made_with)
 
@@ -118,7 +123,11 @@ async def test_a_look_that_is_cancelled_leaves_nothing_open(kind: str) -> None:
     async with Loopback(hang) as server:
         before = open_files()
         made_with = context(
-            url=server.url, prometheus=server.url, platform=FakePlatform([machine()]), seconds=30
+            url=server.url,
+            prometheus=server.url,
+            supabase=server.url,
+            platform=FakePlatform([machine()]),
+            seconds=30,
         )
         probe = build(kind, EXAMPLES[kind](server), made_with)
         look = asyncio.create_task(_taken(probe.take))
@@ -138,7 +147,10 @@ async def _taken(take: Callable[[], Awaitable[Reading]]) -> Reading:
 async def test_closing_twice_or_before_the_first_look_is_harmless(kind: str) -> None:
     async with Loopback() as server:
         made_with = context(
-            url=server.url, prometheus=server.url, platform=FakePlatform([machine()])
+            url=server.url,
+            prometheus=server.url,
+            supabase=server.url,
+            platform=FakePlatform([machine()]),
         )
         probe = build(kind, EXAMPLES[kind](server), made_with)
         await probe.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0)
 POINTS_KEPT = 7200
@@ -11,10 +12,22 @@ POINTS_KEPT = 7200
 Labels = tuple[tuple[str, str], ...]
 Key = tuple[str, Labels]
 Point = tuple[float, float]
+Series = tuple[dict[str, str], list[Point]]
 
 
 def labels_of(**labels: str) -> Labels:
     return tuple(sorted(labels.items()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The past of some names, which does not change any more."""
+
+    known: Mapping[str, Sequence[Series]]
+    started_at: float | None
+
+    def series(self, name: str) -> Sequence[Series]:
+        return self.known.get(name, ())
 
 
 class Counters:
@@ -52,10 +65,17 @@ class Counters:
         for key, value in self.values.items():
             self.points.setdefault(key, deque(maxlen=POINTS_KEPT)).append((at, value))
 
-    def series(self, name: str) -> Iterator[tuple[dict[str, str], deque[Point]]]:
-        for (series_name, labels), points in self.points.items():
-            if series_name == name:
-                yield dict(labels), points
+    def series(self, name: str) -> Sequence[Series]:
+        return [
+            (dict(labels), list(points))
+            for (series_name, labels), points in self.points.items()
+            if series_name == name
+        ]
+
+    def kept(self, names: Iterable[str]) -> Kept:
+        """Their past as of now, to be read while counting goes on."""
+        known = {name: self.series(name) for name in names}
+        return Kept(known=known, started_at=self.started_at)
 
     def render(self) -> str:
         """The exposition format, for a real Prometheus to scrape."""

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import re
-from typing import Any
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from rollbackd.sandbox.durations import seconds_of
 from rollbackd.sandbox.errors import FlyError, QueryError
 from rollbackd.sandbox.objects import TokenKind
 from rollbackd.sandbox.platform import Platform
-from rollbackd.sandbox.promql_eval import Evaluation
-from rollbackd.sandbox.promql_parser import parse
+from rollbackd.sandbox.promql_eval import Evaluation, Vector
+from rollbackd.sandbox.promql_parser import names_in, parse
 from rollbackd.sandbox.scrape import gauge
 from rollbackd.sandbox.tokens import Backend, authenticate
+
+At: TypeAlias = Callable[[float], Vector | float]
+Evaluate: TypeAlias = Callable[[Platform, dict[str, str]], Awaitable[dict[str, Any]]]
 
 POINTS_MOST = 11_000
 # Seconds, or whole numbers with units: 2.5s is what a real Prometheus refuses.
@@ -31,13 +39,13 @@ async def query_range(request: Request) -> Response:
     return await _answered(request, _range)
 
 
-async def _answered(request: Request, evaluate: Any) -> Response:
+async def _answered(request: Request, evaluate: Evaluate) -> Response:
     platform: Platform = request.app.state.platform
     try:
         _may_read(platform, request)
         words = await _words(request)
         _refuse_odd_timeout(words.get("timeout", "0"))
-        data = evaluate(platform, words)
+        data = await evaluate(platform, words)
     except FlyError as refusal:
         return PlainTextResponse(refusal.text, status_code=refusal.status)
     except QueryError as error:
@@ -56,7 +64,7 @@ def _may_read(platform: Platform, request: Request) -> None:
 
 def _refuse_odd_timeout(text: str) -> None:
     if not _DURATION.fullmatch(text):
-        raise QueryError(f'invalid parameter "timeout": cannot parse "{text}" to a valid duration')
+        raise QueryError(_unread("timeout", text, "duration"))
 
 
 async def _words(request: Request) -> dict[str, str]:
@@ -67,48 +75,83 @@ async def _words(request: Request) -> dict[str, str]:
     return words
 
 
-def _instant(platform: Platform, words: dict[str, str]) -> dict[str, Any]:
-    at = _number(words, "time", platform.world.now())
-    found = _evaluate(platform, words, at)
+async def _instant(platform: Platform, words: dict[str, str]) -> dict[str, Any]:
+    at = _time(words, "time", platform.world.now())
+    found = _evaluator(platform, words)(at)
     if isinstance(found, float):
         return {"resultType": "scalar", "result": [at, _shown(found)]}
     result = [{"metric": labels, "value": [at, _shown(value)]} for labels, value in found]
     return {"resultType": "vector", "result": result}
 
 
-def _range(platform: Platform, words: dict[str, str]) -> dict[str, Any]:
-    now = platform.world.now()
-    start, end = _number(words, "start", now - 3600), _number(words, "end", now)
-    step = _number(words, "step", 15.0)
-    if step <= 0 or (end - start) / step > POINTS_MOST:
+async def _range(platform: Platform, words: dict[str, str]) -> dict[str, Any]:
+    start, end, step = _time(words, "start"), _time(words, "end"), _step(words)
+    if end < start:
+        raise QueryError('invalid parameter "end": end timestamp must not be before start time')
+    if (end - start) / step > POINTS_MOST:
         raise QueryError("exceeded maximum resolution of 11,000 points per timeseries")
+    at = [start + step * number for number in range(math.floor((end - start) / step + 1e-9) + 1)]
+    # Elsewhere than on the loop, on which the proxy serves the apps' users.
+    return await asyncio.to_thread(_matrix, _evaluator(platform, words), at)
+
+
+def _matrix(evaluate: At, times: list[float]) -> dict[str, Any]:
+    """A series for each set of labels; where it had no value, it has no point."""
     series: dict[str, dict[str, Any]] = {}
-    at = start
-    while at <= end:
-        found = _evaluate(platform, words, at)
+    for at in times:
+        found = evaluate(at)
         for labels, value in [({}, found)] if isinstance(found, float) else found:
             one = series.setdefault(str(sorted(labels.items())), {"metric": labels, "values": []})
             one["values"].append([at, _shown(value)])
-        at += step
     return {"resultType": "matrix", "result": list(series.values())}
 
 
-def _evaluate(
-    platform: Platform, words: dict[str, str], at: float
-) -> list[tuple[dict[str, str], float]] | float:
+def _evaluator(platform: Platform, words: dict[str, str]) -> At:
+    """The query at any moment, as far as is known now."""
+    expression = parse(words.get("query", ""))
+    kept = platform.counters.kept(names_in(expression))
     visible = platform.world.now() - platform.world.settings.lag_seconds
-    evaluation = Evaluation(counters=platform.counters, at=at, visible_until=visible)
-    return evaluation.value(parse(words.get("query", "")))
+
+    def at(moment: float) -> Vector | float:
+        return Evaluation(counters=kept, at=moment, visible_until=visible).value(expression)
+
+    return at
 
 
-def _number(words: dict[str, str], name: str, default: float) -> float:
+def _time(words: dict[str, str], name: str, default: float | None = None) -> float:
+    """Epoch seconds or RFC 3339."""
     text = words.get(name)
-    if not text:
+    if not text and default is not None:
         return default
     try:
-        return float(text.removesuffix("s"))
+        return float(text or "")
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text or "").timestamp()
     except ValueError as error:
-        raise QueryError(f"invalid parameter {name!r}: cannot parse {text!r}") from error
+        raise QueryError(_unread(name, text, "timestamp")) from error
+
+
+def _step(words: dict[str, str]) -> float:
+    """Seconds, or whole numbers with units."""
+    text = words.get("step", "")
+    if not _DURATION.fullmatch(text.removeprefix("-")):
+        raise QueryError(_unread("step", text, "duration"))
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = seconds_of(text, default=0.0)
+    if seconds <= 0:
+        raise QueryError(
+            'invalid parameter "step": zero or negative query resolution step widths '
+            "are not accepted. Try a positive integer"
+        )
+    return seconds
+
+
+def _unread(name: str, text: str | None, kind: str) -> str:
+    return f'invalid parameter "{name}": cannot parse "{text or ""}" to a valid {kind}'
 
 
 def _shown(value: float) -> str:

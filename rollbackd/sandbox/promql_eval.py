@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import operator
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 
-from rollbackd.sandbox.counters import Counters, Point
+from rollbackd.sandbox.counters import Counters, Kept, Point, Series
 from rollbackd.sandbox.errors import QueryError
 from rollbackd.sandbox.promql_parser import (
     Aggregate,
@@ -59,7 +61,7 @@ FOLDS: dict[str, Callable[[list[float]], float]] = {
 class Evaluation:
     """One moment: `at` is asked for, `visible_until` is what ingestion has reached."""
 
-    counters: Counters
+    counters: Counters | Kept
     at: float
     visible_until: float
 
@@ -94,14 +96,14 @@ class Evaluation:
         end = min(self.at - one.offset_seconds, self.visible_until)
         found: Vector = []
         for labels, points in self.selected(one):
-            seen = [p for p in points if end - LOOKBACK_SECONDS < p[0] <= end]
-            if seen:
-                found.append(({"__name__": one.name} | labels, seen[-1][1]))
+            newest = _after(points, end) - 1
+            if newest >= 0 and points[newest][0] > end - LOOKBACK_SECONDS:
+                found.append(({"__name__": one.name} | labels, points[newest][1]))
         return found
 
-    def selected(self, one: Select) -> list[tuple[Labels, list[Point]]]:
+    def selected(self, one: Select) -> list[Series]:
         return [
-            (labels, list(points))
+            (labels, points)
             for labels, points in self.counters.series(one.name)
             if all(matcher.fits(labels) for matcher in one.matchers)
         ]
@@ -113,9 +115,10 @@ class Evaluation:
         start, until = end - one.range_seconds, min(end, self.visible_until)
         found: Vector = []
         for labels, points in self.selected(one):
-            inside = [p for p in points if start < p[0] <= until]
+            first = _after(points, start)
+            inside = points[first : _after(points, until)]
             if inside:
-                before = [p for p in points if p[0] <= start]
+                before = points[first - 1 : first] if first else []
                 found.append((labels, fold(inside, before, start, self.counters.started_at)))
         return found
 
@@ -154,6 +157,11 @@ class Evaluation:
         if one.op in COMPARE:
             return [(ls, a) for ls, a, b in _pairs(left, right) if COMPARE[one.op](a, b)]
         return [(_unnamed(ls), ARITHMETIC[one.op](a, b)) for ls, a, b in _pairs(left, right)]
+
+
+def _after(points: list[Point], at: float) -> int:
+    """The place of the first point later than that."""
+    return bisect_right(points, at, key=itemgetter(0))
 
 
 def _pairs(left: Vector | float, right: Vector | float) -> list[tuple[Labels, float, float]]:

@@ -92,6 +92,21 @@ def parse(text: str) -> Expression:
     return found
 
 
+def names_in(one: Expression) -> set[str]:
+    """The metrics it reads."""
+    match one:
+        case Number():
+            return set()
+        case Select(name=name):
+            return {name}
+        case Aggregate(inner=inner):
+            return names_in(inner)
+        case Call(arguments=arguments):
+            return set().union(*map(names_in, arguments))
+        case Binary(left=left, right=right):
+            return names_in(left) | names_in(right)
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self.tokens: list[str] = []

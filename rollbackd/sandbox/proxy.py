@@ -18,7 +18,9 @@ from rollbackd.sandbox.world import World
 ATTEMPTS = 3
 ANSWER_SECONDS = 60.0
 AUTOSTART_SECONDS = 30.0
+RETRY_SECONDS = 0.1
 FORCE, PREFER = "fly-force-instance-id", "fly-prefer-instance-id"
+UNAVAILABLE = "fly-preferred-instance-unavailable"
 
 
 def routable(machine: Machine) -> bool:
@@ -60,7 +62,7 @@ class Proxy:
                 break
             tried.add(machine.id)
             try:
-                return await self._ask(app, machine, request)
+                return await self._ask(app, machine, _told(request, machine))
             except Refused:
                 self._log(app, machine, "[PC01] instance refused connection")
             except (Broken, TimeoutError):
@@ -73,9 +75,9 @@ class Proxy:
 
     async def _choose(self, app: FlyApp, request: Message, tried: set[str]) -> Machine | None:
         forced = request.headers.get(FORCE)
-        found = [m for m in app.alive() if routable(m) and m.id not in tried]
         if forced:
-            return next((m for m in found if m.id == forced), None)
+            return await self._forced(app, forced, again=bool(tried))
+        found = [m for m in app.alive() if routable(m) and m.id not in tried]
         preferred = request.headers.get(PREFER)
         for machine in found:
             if machine.id == preferred:
@@ -86,20 +88,36 @@ class Proxy:
         idle = [m for m in found if m.in_flight == least]
         return self.world.chance.choice(idle) if idle else None
 
-    async def _autostart(self, app: FlyApp) -> Machine | None:
-        """A sleeping machine, woken by this request; a lease keeps it asleep (PM01)."""
-        for machine in app.alive():
-            asleep = machine.state in {"stopped", "suspended"} and autostart_of(machine.config)
-            if not asleep or machine.cordoned or not machine.registered:
-                continue
-            held = leases.current(self.world, machine)
-            if held is not None:
-                text = leases.held_by_other(machine, held).text
-                self._log(app, machine, f'[PM01] machines API returned an error: "{text}"')
-                continue
+    async def _forced(self, app: FlyApp, wanted: str, *, again: bool) -> Machine | None:
+        """That machine or none: asked again where it refused, woken where it sleeps."""
+        machine = next((m for m in app.alive() if m.id == wanted), None)
+        if machine is None:
+            return None
+        if again:
+            await asyncio.sleep(RETRY_SECONDS)
+        if self._may_wake(app, machine):
             self.machines.start(machine)
             return await self._until_routable(machine)
+        return machine if routable(machine) else None
+
+    async def _autostart(self, app: FlyApp) -> Machine | None:
+        """A sleeping machine, woken by this request."""
+        for machine in app.alive():
+            if self._may_wake(app, machine):
+                self.machines.start(machine)
+                return await self._until_routable(machine)
         return await self._until_routable(_coming_up(app))
+
+    def _may_wake(self, app: FlyApp, machine: Machine) -> bool:
+        """Whether it sleeps and a request starts it; a lease keeps it asleep (PM01)."""
+        asleep = machine.state in {"stopped", "suspended"} and autostart_of(machine.config)
+        if not asleep or machine.cordoned or not machine.registered:
+            return False
+        held = leases.current(self.world, machine)
+        if held is not None:
+            text = leases.held_by_other(machine, held).text
+            self._log(app, machine, f'[PM01] machines API returned an error: "{text}"')
+        return held is None
 
     async def _until_routable(self, machine: Machine | None) -> Machine | None:
         if machine is None:
@@ -162,6 +180,14 @@ def _coming_up(app: FlyApp) -> Machine | None:
     """One that autostart already woke for an earlier request."""
     starting = (m for m in app.alive() if m.state == "starting" and autostart_of(m.config))
     return next((m for m in starting if not m.cordoned and m.registered), None)
+
+
+def _told(request: Message, machine: Machine) -> Message:
+    """A machine that was not the preferred one hears which could not be reached."""
+    preferred = request.headers.get(PREFER)
+    if not preferred or preferred == machine.id:
+        return request
+    return dataclasses.replace(request, headers=request.headers | {UNAVAILABLE: preferred})
 
 
 def _own_answer(status: int) -> Message:

@@ -7,8 +7,9 @@ import pytest
 
 from rollbackd.sandbox import leases
 from rollbackd.sandbox.objects import Machine
-from rollbackd.sandbox.proxy import routable
+from rollbackd.sandbox.proxy import _told, routable
 from rollbackd.sandbox.server import Sandbox
+from rollbackd.sandbox.upstream import Message
 from tests.support import until
 
 
@@ -91,6 +92,45 @@ async def test_a_machine_can_be_forced_and_there_is_no_fallback(fleet: Sandbox) 
     assert served[wanted.id] >= 5
     assert refused.status_code == 503
     assert preferred.status_code == 200
+
+
+def test_a_machine_hears_which_preferred_one_could_not_be_reached(box: Sandbox) -> None:
+    here = box.machines[0]
+    wished = Message(headers={"fly-prefer-instance-id": "gone"})
+    met = Message(headers={"fly-prefer-instance-id": here.id})
+
+    assert _told(wished, here).headers["fly-preferred-instance-unavailable"] == "gone"
+    assert _told(met, here) is met
+
+
+async def test_a_forced_machine_that_sleeps_is_woken_and_no_other(fleet: Sandbox) -> None:
+    for machine in fleet.machines:
+        machine.config["services"][0]["autostart"] = True
+        await stop(fleet, machine)
+    wanted = fleet.machines[1]
+    async with httpx.AsyncClient(base_url=fleet.urls.proxy_url, timeout=20) as web:
+        answer = await web.get("/", headers={"fly-force-instance-id": wanted.id})
+
+    assert answer.status_code == 200
+    assert [m.state for m in fleet.machines].count("started") == 1
+    assert wanted.state == "started"
+
+
+async def test_a_forced_machine_that_refuses_is_tried_again_and_then_given_up(
+    fleet: Sandbox,
+) -> None:
+    await fleet.deploy(image="outage-refuse", wait_seconds=0.1)
+    wanted = fleet.machines[0]
+    await until(lambda: wanted.state == "started")
+    wanted.checks.clear()  # so that it stays in the rotation
+    async with httpx.AsyncClient(base_url=fleet.urls.proxy_url, timeout=20) as web:
+        refused = await web.get("/", headers={"fly-force-instance-id": wanted.id})
+        nobody = await web.get("/", headers={"fly-force-instance-id": "no-such-machine"})
+
+    assert (refused.status_code, refused.content) == (502, b"")
+    assert (nobody.status_code, nobody.content) == (503, b"")
+    tries = [e for e in fleet.app.logs if e["attributes"]["message"].startswith("[PC01]")]
+    assert len(tries) == 3
 
 
 async def test_the_app_answers_on_the_main_port_by_its_host_name(box: Sandbox) -> None:

@@ -205,16 +205,98 @@ async def test_time_and_a_posted_form_are_understood(box: Sandbox) -> None:
     assert answer.json()["data"]["result"][0]["value"] == [1763808091.6, "3"]
 
 
-async def test_a_range_is_a_matrix(box: Sandbox) -> None:
+async def over(box: Sandbox, text: str, **words: str) -> httpx.Response:
     async with client(box, box.urls.read_token) as api:
         path = f"{box.urls.prometheus_url}/api/v1/query_range"
-        words = {"query": "vector(1)", "start": "0", "end": "60", "step": "15"}
-        answer = await api.get(path, params=words)
-        too_fine = await api.get(path, params=words | {"end": "1e9", "step": "1"})
+        return await api.post(path, data={"query": text, **words})
 
-    assert answer.json()["data"]["resultType"] == "matrix"
-    assert len(answer.json()["data"]["result"][0]["values"]) == 5
+
+async def test_a_range_is_a_matrix(box: Sandbox) -> None:
+    words = {"start": "0", "end": "60", "step": "15"}
+    answer = await over(box, "vector(1)", **words)
+    too_fine = await over(box, "vector(1)", **words | {"end": "1e9", "step": "1"})
+
+    assert answer.json()["data"] == {
+        "resultType": "matrix",
+        "result": [{"metric": {}, "values": [[at, "1"] for at in (0.0, 15.0, 30.0, 45.0, 60.0)]}],
+    }
     assert too_fine.status_code == 422
+
+
+@pytest.mark.parametrize("step", ["30", "30.0", "30s", "500ms", "1m30s"])
+async def test_a_step_is_seconds_or_a_duration(box: Sandbox, step: str) -> None:
+    answer = await over(box, "1", start="0", end="90", step=step)
+
+    seconds = {"500ms": 0.5, "1m30s": 90.0}.get(step, 30.0)
+    times = [at for at, _ in answer.json()["data"]["result"][0]["values"]]
+    assert times == [seconds * number for number in range(int(90 / seconds) + 1)]
+
+
+async def test_a_time_is_a_number_or_written_out(box: Sandbox) -> None:
+    answer = await over(
+        box, "1", start="2026-11-22T10:41:30Z", end="2026-11-22T11:41:31.5+01:00", step="1"
+    )
+
+    times = [at for at, _ in answer.json()["data"]["result"][0]["values"]]
+    assert times == [1795344090.0, 1795344091.0]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ({"start": ""}, '"start"'),
+        ({"end": ""}, '"end"'),
+        ({"step": ""}, '"step"'),
+        ({"start": "yesterday"}, '"start"'),
+        ({"step": "often"}, '"step"'),
+        ({"step": "0"}, "zero or negative"),
+        ({"step": "-5"}, "zero or negative"),
+        ({"start": "61"}, "before start"),
+        ({"query": "sum("}, "parse error"),
+    ],
+)
+async def test_a_range_that_is_none_is_bad_data(
+    box: Sandbox, words: dict[str, str], named: str
+) -> None:
+    asked = {"start": "0", "end": "60", "step": "15", "query": "vector(1)"} | words
+    answer = await over(box, asked.pop("query"), **asked)
+
+    assert (answer.status_code, answer.json()["errorType"]) == (422, "bad_data")
+    assert named in answer.json()["error"]
+
+
+async def test_a_range_says_at_each_moment_what_an_instant_query_says(box: Sandbox) -> None:
+    flow = box.traffic(100)
+    await until(lambda: flow.served >= 150)
+    box.traffic(0)
+    end = box.world.now()
+    text = "sum by (le) (increase(fly_app_http_response_time_seconds_bucket[500ms]))"
+    start, step = end - 3, 0.25
+    whole = await over(box, text, start=str(start), end=str(end), step=str(step))
+
+    found: dict[tuple[str, float], str] = {
+        (series["metric"]["le"], at): value
+        for series in whole.json()["data"]["result"]
+        for at, value in series["values"]
+    }
+    assert found
+    for number in range(13):
+        at = start + step * number
+        single = (await query(box, text, time=repr(at))).json()["data"]["result"]
+        told = {series["metric"]["le"]: series["value"][1] for series in single}
+        assert told == {le: value for (le, moment), value in found.items() if moment == at}
+
+
+async def test_a_day_of_range_leaves_the_proxy_to_its_users(box: Sandbox) -> None:
+    flow = box.traffic(100)
+    await until(lambda: flow.served >= 20)
+    now = box.world.now()
+
+    answer = await over(box, TOTAL, start=str(now - 86_400), end=str(now), step="10")
+
+    values = answer.json()["data"]["result"][0]["values"]
+    assert all(now - at < 120 for at, _ in values)  # before the first scrape there is nothing
+    assert flow.failed == 0
 
 
 async def test_a_deploy_token_does_not_read_metrics(box: Sandbox) -> None:

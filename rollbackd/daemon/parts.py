@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pydantic import SecretStr
 
 from rollbackd import __version__
+from rollbackd.config.access import prometheus_access
 from rollbackd.config.load import Loaded
 from rollbackd.config.settings import Settings
-from rollbackd.config.targets import TargetSettings, same_host
+from rollbackd.config.targets import TargetSettings
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.model import ProbeName, TargetName
 from rollbackd.core.ports import Clock, Executor, Store
@@ -20,7 +21,14 @@ from rollbackd.engine.look import Watched
 from rollbackd.fly.client import FlyClient
 from rollbackd.fly.platform import FlyPlatform
 from rollbackd.fly.wire import Meter
-from rollbackd.plugins import ExecutorContext, ProbeContext, PrometheusAccess, executors, probes
+from rollbackd.plugins import (
+    ExecutorContext,
+    ProbeContext,
+    PrometheusAccess,
+    SupabaseAccess,
+    executors,
+    probes,
+)
 from rollbackd.probes.control import HttpControl
 
 EXECUTOR = "app"  # the one kind there is
@@ -119,6 +127,9 @@ class Maker:
             platform=parts.platforms.get(name),
             prometheus=self._prometheus(target),
             user_agent=USER_AGENT,
+            supabase=SupabaseAccess(
+                url=self._settings.supabase_url, token=self._settings.supabase_token
+            ),
         )
         return Watched(
             target=name,
@@ -167,16 +178,7 @@ class Maker:
         return self._clients[secret]
 
     def _prometheus(self, target: TargetSettings) -> PrometheusAccess | None:
-        if target.prometheus_url is None:
-            return None
-        settings = self._settings
-        token = settings.prometheus_token
-        if token is None and same_host(target.prometheus_url, settings.fly_api_url):
-            own = target.fly.token if target.fly else None
-            token = settings.fly_read_token or own or settings.fly_token
-        return PrometheusAccess(
-            url=target.prometheus_url, token=token.get_secret_value() if token else ""
-        )
+        return prometheus_access(self._settings, target)
 
     def _control(self, target: TargetSettings) -> tuple[str, ...]:
         if target.control:

@@ -1,0 +1,1 @@
+"""What a configuration would have decided: facts of the past in, decisions out."""

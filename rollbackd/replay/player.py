@@ -1,0 +1,311 @@
+"""The replay's loop: facts in, decisions out. `at` alone is time; nothing is asked or done.
+
+A moment is judged when the first fact later than it comes, or at the end: then all that belongs to
+it is known. Between facts it goes from one second that can matter to the next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Final, TypeAlias
+
+from rollbackd.core.deadlines import next_change, second
+from rollbackd.core.facts import (
+    Approved,
+    Miss,
+    Rejected,
+    RollbackEnded,
+    RollbackStarted,
+    RollbackSwitched,
+    Sample,
+    TargetFact,
+    Tick,
+)
+from rollbackd.core.glance import Glance, glance
+from rollbackd.core.model import (
+    Decision,
+    Hold,
+    RollBack,
+    RollbackId,
+    RollbackOutcome,
+    TargetName,
+)
+from rollbackd.core.policy import Policy
+from rollbackd.core.round import Mass, decide_all, mass_of
+from rollbackd.core.state import TargetState
+from rollbackd.engine.local_time import local_minutes
+from rollbackd.replay.told import Noted, Reconfigured, Told
+
+Key: TypeAlias = tuple[str, str, str | None, int | None, int | None]
+
+SWITCHED: Final = frozenset(
+    {
+        RollbackOutcome.RECOVERED, RollbackOutcome.RECOVERED_UNPROVEN,
+        RollbackOutcome.NOT_RECOVERED,
+    }
+)  # fmt: skip
+NEVER: Final = math.inf
+
+
+class Player:
+    """Takes facts by the time at which they were heard, rising, and gives what changes.
+
+    `late_seconds`: what a regression trigger's tick waits for its last samples, 0 where the facts
+    are in the order of their own time. `watched`: the facts tell every look at the platform, so
+    that their absence means that we were blind.
+    """
+
+    def __init__(self, policy: Policy, *, late_seconds: float = 0.0, watched: bool = False) -> None:
+        self.policy = policy
+        self.states: dict[TargetName, TargetState] = {}
+        self.decisions: dict[TargetName, Decision] = {}
+        self._late_seconds = late_seconds
+        self._watched = watched
+        self._due: dict[TargetName, float] = {}
+        self._soonest = NEVER  # of all that is due
+        self._glances: dict[TargetName, Glance | None] = {}
+        self._keys: dict[TargetName, Key] = {}
+        self._mass = Mass(onsets={}, failing=False)
+        self._sampled_at: dict[TargetName, float] = {}
+        self._newest_at = -math.inf
+        self._carried: dict[TargetName, dict[int, RollBack]] = {}  # by bad version
+        self._told_elsewhere: set[RollbackId] = set()  # told by the facts, and carried out by us
+        self._zones: set[str] = set()
+        self._minutes: Mapping[str, tuple[int, int]] = {}
+        self._minutes_at: float | None = None
+        self._rezone()
+
+    def take(self, at: float, told: Told) -> Sequence[Decision]:
+        """Every decision that changed before `at`, in order; then the fact is known."""
+        changed = self._until(math.nextafter(at, -math.inf)) if self._soonest < at else ()
+        self._newest_at = at
+        self._hear(at, told)
+        return changed
+
+    def end(self) -> Sequence[Decision]:
+        """What was still to be decided when the facts ended; an open tick that holds any closes."""
+        ends = [float(math.ceil(self._newest_at))] if self._newest_at > -math.inf else []
+        for name, state in self.states.items():
+            if self._holds_samples(name, state):
+                ends.append(self._closes(name, state))
+        return self._until(max(ends, default=-math.inf))
+
+    # What comes in ---------------------------------------------------------------------------
+
+    def _hear(self, at: float, told: Told) -> None:
+        match told:
+            case Tick() | Noted():
+                pass
+            case Reconfigured():
+                self._adopt(told.policy, at)
+            case _:
+                self._apply(at, told)
+
+    def _apply(self, at: float, fact: TargetFact) -> None:
+        name = fact.target
+        state = self.states.get(name)
+        if state is None:
+            if name not in self.policy.targets:
+                return
+            state = self.states[name] = TargetState(self.policy.targets[name], at)
+        if isinstance(fact, Sample):
+            state.apply(fact)
+            self._sampled_at[name] = at
+        elif isinstance(fact, Miss):
+            state.apply(fact)
+        else:
+            for known in self._as_it_was(state, fact):
+                state.apply(known)
+        self._wake(name, state, at)
+
+    def _as_it_was(self, state: TargetState, fact: TargetFact) -> Iterator[TargetFact]:
+        """The facts as the state must hear them: what we carried out is not done again."""
+        match fact:
+            case RollbackStarted():
+                if fact.bad.version in self._carried.get(fact.target, {}):
+                    self._told_elsewhere.add(fact.rollback)
+                else:
+                    yield fact
+            case RollbackSwitched():
+                if fact.rollback not in self._told_elsewhere:
+                    yield fact
+            case RollbackEnded():
+                yield from self._ended(state, fact)
+            case Approved() | Rejected() if not fact.rollback:
+                yield replace(fact, rollback=self._proposed(fact.target))
+            case _:
+                yield fact
+
+    def _ended(self, state: TargetState, fact: RollbackEnded) -> Iterator[TargetFact]:
+        running = state.rollbacks.running
+        rollback = fact.rollback or (running.rollback if running else RollbackId(""))
+        if rollback in self._told_elsewhere or (not rollback and self._told_elsewhere):
+            return
+        unswitched = running is not None and state.rollbacks.switched_at is None
+        if unswitched and fact.outcome in SWITCHED:
+            yield RollbackSwitched(target=fact.target, at=fact.at, rollback=rollback)
+        yield replace(fact, rollback=rollback)
+
+    def _proposed(self, target: TargetName) -> RollbackId:
+        decision = self.decisions.get(target)
+        proposal = None if decision is None else decision.evidence.get("proposal")
+        return RollbackId(proposal if isinstance(proposal, str) else "")
+
+    def _adopt(self, policy: Policy, at: float) -> None:
+        self.policy = policy
+        for name in list(self.states):
+            if name not in policy.targets:
+                for kept in (self.states, self.decisions, self._due, self._glances, self._keys):
+                    kept.pop(name, None)
+                continue
+            self.states[name].carry(policy.targets[name], at)
+            self._glances.pop(name, None)
+            self._wake(name, self.states[name], at)
+        self._rezone()
+
+    def _rezone(self) -> None:
+        targets = self.policy.targets.values()
+        self._zones = {window.tz for target in targets for window in target.safety.windows}
+        self._minutes_at = None
+
+    # What time brings ------------------------------------------------------------------------
+
+    def _wake(self, name: TargetName, state: TargetState, at: float) -> None:
+        """Judge it at the end of this second, or when its tick closes before that."""
+        due = min(float(math.ceil(at)), self._closes(name, state))
+        if due < self._due.get(name, NEVER):
+            self._due[name] = due
+            self._soonest = min(self._soonest, due)
+
+    def _closes(self, name: TargetName, state: TargetState) -> float:
+        """When the next tick of a regression trigger closes. Those long after the newest sample
+        change nothing and close with the next moment: a year of silence takes no year's ticks.
+        """
+        end = state.regressions.next_end
+        if end is None or end > self._sampled_at.get(name, -math.inf) + _lasting(state):
+            return NEVER
+        return float(math.ceil(end + self._late_seconds)) if self._late_seconds else end
+
+    def _holds_samples(self, name: TargetName, state: TargetState) -> bool:
+        sampled_at = self._sampled_at.get(name, -math.inf)
+        return any(
+            watch.next_end is not None and sampled_at > watch.next_end - watch.rule.tick_seconds
+            for watch in state.regressions.watches.values()
+        )
+
+    def _until(self, upto: float) -> Sequence[Decision]:
+        changed: list[Decision] = []
+        while self._soonest <= upto:
+            changed += self._turn(self._soonest)
+            self._soonest = min(self._due.values(), default=NEVER)
+        return changed
+
+    def _turn(self, now: float) -> Sequence[Decision]:
+        """Judge every target that is due at this moment."""
+        due = [name for name, at in self._due.items() if at <= now]
+        news = []
+        for name in due:
+            self._prepare(self.states[name], now)
+            if self._looks_otherwise(name, now):
+                news.append(name)
+        made: Mapping[TargetName, Decision] = self._decide(news, now) if news else {}
+        changed = [decision for name, decision in made.items() if self._differs(name, decision)]
+        for name in {**dict.fromkeys(due), **made}:
+            self._due[name] = self._next(name, made.get(name), now)
+        return changed
+
+    def _prepare(self, state: TargetState, now: float) -> None:
+        if not self._watched:
+            state.platform_seen_at = now  # a file tells what changed; the platform was seen
+        if self._zones:
+            if math.floor(now) != self._minutes_at:
+                self._minutes = local_minutes(self._zones, now)
+                self._minutes_at = math.floor(now)
+            state.local_minutes = self._minutes
+        state.advance(now - self._late_seconds)
+
+    def _looks_otherwise(self, name: TargetName, now: float) -> bool:
+        """Whether a decision now could be another one than the last."""
+        seen = glance(self.policy.targets[name], self.states[name], now)
+        before, self._glances[name] = self._glances.get(name), seen
+        return seen is None or seen != before
+
+    def _decide(self, news: list[TargetName], now: float) -> Mapping[TargetName, Decision]:
+        mass = mass_of(self.policy, self.states, self.decisions, news, now)
+        if mass.failing is not self._mass.failing:
+            # It holds, or lets go of, all that are breached, also those with no news of their own.
+            news = list(dict.fromkeys([*news, *mass.onsets, *self._mass.onsets]))
+            for name in news:
+                self._prepare(self.states[name], now)
+            mass = mass_of(self.policy, self.states, self.decisions, news, now)
+        self._mass = mass
+        made = decide_all(self.policy, self.states, news, now, mass)
+        self.decisions.update(made)
+        for decision in made.values():
+            if isinstance(decision, RollBack):
+                self._carry_out(decision, now)
+        return made
+
+    def _next(self, name: TargetName, made: Decision | None, now: float) -> float:
+        """When it may look otherwise next, unless a fact comes in before."""
+        if isinstance(made, RollBack):
+            return math.floor(now) + 1.0  # something else runs from here on
+        state = self.states[name]
+        limits = [next_change(self.policy, state, now)]
+        if self._mass.failing and name in self._mass.onsets:
+            within = self.policy.mass.within_seconds
+            limits += [second(onset + within, now) for onset in self._mass.onsets.values()]
+        return min(self._closes(name, state), *(NEVER if at is None else at for at in limits))
+
+    def _differs(self, name: TargetName, decision: Decision) -> bool:
+        key = key_of(decision)
+        if key == self._keys.get(name):
+            return False
+        self._keys[name] = key
+        return True
+
+    def _carry_out(self, decision: RollBack, now: float) -> None:
+        """At once, and well: what the world did instead is in the facts that follow."""
+        name, state = decision.target, self.states[decision.target]
+        self._carried.setdefault(name, {})[decision.bad.version] = decision
+        for fact in (
+            RollbackStarted(
+                target=name, at=now, rollback=decision.id, bad=decision.bad, good=decision.good,
+                trigger=decision.trigger,
+            ),
+            RollbackSwitched(target=name, at=now, rollback=decision.id),
+            RollbackEnded(
+                target=name, at=now, rollback=decision.id, outcome=RollbackOutcome.RECOVERED,
+                recovered_at=now, proved_at=now,
+            ),
+        ):  # fmt: skip
+            state.apply(fact)
+        self._glances[name] = None
+
+
+def _lasting(state: TargetState) -> float:
+    """For how long after its newest sample a regression trigger may still come to see things
+    otherwise: until its streams are stale, and the tick after that.
+    """
+    return max(
+        (
+            stream.max_age_seconds + stream.delay_seconds + 2 * watch.rule.tick_seconds
+            for watch in state.regressions.watches.values()
+            for stream in watch.streams.values()
+        ),
+        default=0.0,
+    )
+
+
+def key_of(decision: Decision) -> Key:
+    """What makes it another decision than the one before."""
+    hold = isinstance(decision, Hold)
+    return (
+        "hold" if hold else "roll_back",
+        decision.reason.value if isinstance(decision, Hold) else "auto",
+        decision.trigger,
+        decision.bad.version if decision.bad is not None else None,
+        decision.good.version if decision.good is not None else None,
+    )

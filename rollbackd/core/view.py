@@ -10,10 +10,12 @@ from rollbackd.core.known_good import goal, passed_over
 from rollbackd.core.ledger import Ledger, Standing
 from rollbackd.core.model import Release, ReleaseStatus, TriggerName, TriggerState, Verdict
 from rollbackd.core.policy import Policy
+from rollbackd.core.regression import RegressionWatch
 from rollbackd.core.rules import Severity, Trigger
 from rollbackd.core.snapshot import ReleaseView, RollbackView, TargetView
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import judge
+from rollbackd.core.wording import MINUTE
 
 
 def target_view(state: TargetState, policy: Policy, now: float) -> TargetView:
@@ -91,5 +93,16 @@ def _standing(ledger: Ledger, release: Release, current: Release | None) -> Stan
 
 
 def _learning(state: TargetState) -> tuple[str, ...]:
-    whys = ((name, watch.learning()) for name, watch in state.regressions.watches.items())
-    return tuple(f"{name} is learning: {why}" for name, why in whys if why)
+    """A line for each trigger that cannot judge the current release for want of history."""
+    found = ((name, watch) for name, watch in state.regressions.watches.items())
+    return tuple(f"{name} is learning: {_history(w)}" for name, w in found if w.learning())
+
+
+def _history(watch: RegressionWatch) -> str:
+    """`34 of 60 min of history`; once that is enough, it judges the next release."""
+    wanted = watch.rule.history_at_least_seconds
+    have = max((s.history.covered() for s in watch.streams.values()), default=0.0)
+    if have >= wanted:
+        return f"{watch.learning()}; it judges the next release"
+    size, unit = (MINUTE, "min") if wanted >= 2 * MINUTE else (1, "s")
+    return f"{have // size:.0f} of {wanted / size:.3g} {unit} of history"

@@ -2,8 +2,9 @@
 
 import pytest
 
-from rollbackd.core.mass import mass_failing
+from rollbackd.core.mass import mass_failing, onsets
 from rollbackd.core.policy import MassSafety
+from tests.unit.core.world import World, breached_world, down, target, trigger
 
 POLICY = MassSafety(targets=3, share=0.3, within_seconds=60)
 
@@ -34,3 +35,12 @@ def test_a_share_counts_from_exactly_the_share() -> None:
 
     assert mass_failing(policy, [100.0, 100.0], 10, 100.0)
     assert not mass_failing(policy, [100.0, 100.0], 11, 100.0)
+
+
+def test_what_is_breached_began_once_per_target() -> None:
+    broken, well = breached_world(), World(target(trigger(down())))
+    two = breached_world(target(trigger(down()), trigger(down(), name="again")))
+
+    found = onsets([broken.decide(146), well.decide(146), two.decide(146)])
+
+    assert found == [145, 145]

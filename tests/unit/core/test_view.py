@@ -4,7 +4,8 @@ import pytest
 
 from rollbackd.core import wording
 from rollbackd.core.facts import Check, CheckOutcome
-from rollbackd.core.rules import Mode
+from rollbackd.core.model import ProbeName, TriggerName
+from rollbackd.core.rules import Mode, Regression, Severity, Trigger
 from rollbackd.core.view import target_view
 from tests.unit.core.world import (
     World,
@@ -83,6 +84,62 @@ def test_the_current_release_is_shown_good_once_it_was_seen_well() -> None:
         "good",
         "unknown",
     ]
+
+
+def regression(at_least: float) -> Trigger:
+    rule = Regression(
+        errors=ProbeName("errors"),
+        health=None,
+        latency=None,
+        tick_seconds=10,
+        odds=2000,
+        history_at_least_seconds=at_least,
+        history_at_most_seconds=86400,
+    )
+    return Trigger(
+        name=TriggerName("release-regression"),
+        rule=rule,
+        unless=(),
+        severity=Severity.CRITICAL,
+        mode=None,
+        plan="app",
+    )
+
+
+@pytest.mark.parametrize(
+    ("at_least", "until", "line"),
+    [
+        (3600, 2050, "release-regression is learning: 34 of 60 min of history"),
+        (100, 65, "release-regression is learning: 50 of 100 s of history"),
+    ],
+)
+def test_what_is_still_learned_says_how_far_it_is(at_least: float, until: int, line: str) -> None:
+    world = World(target(regression(at_least)))
+    world.releases(0, release(41))
+    for at in range(5, until, 10):
+        world.ratio(at, 0, 100)
+        world.state.advance(at)
+
+    assert target_view(world.state, world.policy, until).learning == (line,)
+
+
+def test_a_release_that_came_too_soon_is_not_judged_and_the_next_one_is() -> None:
+    world = World(target(regression(100)))
+    world.releases(0, release(41))
+    for at in range(5, 56, 10):
+        world.ratio(at, 0, 100)
+        world.state.advance(at)
+    world.releases(60, release(42), release(41))
+    for at in range(65, 300, 10):
+        world.ratio(at, 0, 100)
+        world.state.advance(at)
+    (line,) = target_view(world.state, world.policy, 300).learning
+    assert line.endswith("; it judges the next release")
+
+    world.releases(300, release(43), release(42), release(41))
+    world.state.advance(301)
+
+    assert target_view(world.state, world.policy, 301).learning == ()
 
 
 def test_a_probe_shows_its_newest_look() -> None:

@@ -1,14 +1,22 @@
 #!/usr/bin/env bash
 # Gives back what rollbackd holds on an app when rollbackd itself is gone: releases our leases and
 # uncordons what we cordoned. Needs flyctl (logged in, or FLY_API_TOKEN) and jq, nothing of ours.
-# Touches only what carries our mark. Exit: 0 all let go, 1 something refused, 2 usage.
+#   scripts/rollback/let-go.sh [--dry-run] APP
+# Touches only what carries our mark, and may be run again. flyctl cannot take a metadata mark off
+# without restarting the machine: it stays, does no harm, and goes with the next deploy.
+# Exit: 0 all let go, 1 something refused, 2 usage.
 set -euo pipefail
 
-readonly mark="rollbackd"          # our lease descriptions begin with it
+readonly mark="rollbackd "             # our lease descriptions begin with it
 readonly cordon_key="rollbackd_cordon" # the metadata key of a machine we cordoned
 
+dry=false
+if [[ ${1:-} == --dry-run ]]; then
+  dry=true
+  shift
+fi
 if [[ $# -ne 1 || $1 == -* ]]; then
-  echo "usage: $0 APP" >&2
+  echo "usage: $0 [--dry-run] APP" >&2
   exit 2
 fi
 readonly app=$1
@@ -20,13 +28,25 @@ for tool in flyctl jq; do
   fi
 done
 
-if ! machines=$(flyctl machine list --app "$app" --json); then
+# Fly takes one call a second; what is refused now may be taken in a moment.
+again() {
+  local pause
+  for pause in 1 2; do
+    "$@" && return
+    sleep "$pause"
+  done
+  "$@"
+}
+
+if ! machines=$(again flyctl machine list --app "$app" --json); then
   echo "$app: cannot list the machines (is the token good for this app?)" >&2
   exit 1
 fi
 ids=$(jq --raw-output '.[].id' <<<"$machines")
+# A list that does not say whether a machine is cordoned: uncordoning one that is not does nothing.
 cordoned=$(jq --raw-output --arg key "$cordon_key" \
-  '.[] | select((.config.metadata // {})[$key] // "" | . != "") | .id' <<<"$machines")
+  '.[] | select((.config.metadata // {})[$key] // "" | . != "") | select(.cordoned != false) | .id' \
+  <<<"$machines")
 
 if [[ -z $ids ]]; then
   echo "$app: no machines"
@@ -44,7 +64,9 @@ for id in $ids; do
     <<<"${lease:-null}" 2>/dev/null || echo 0)
   [[ ${ours:-0} -gt 0 ]] || continue
   done_any=true
-  if flyctl machine leases clear "$id" --app "$app" >/dev/null; then
+  if $dry; then
+    echo "$app $id: would release the lease"
+  elif again flyctl machine leases clear "$id" --app "$app" >/dev/null; then
     echo "$app $id: lease released"
   else
     echo "$app $id: lease NOT released; it expires by itself" >&2
@@ -54,7 +76,9 @@ done
 
 for id in $cordoned; do
   done_any=true
-  if flyctl machine uncordon "$id" --app "$app" >/dev/null; then
+  if $dry; then
+    echo "$app $id: would go back into traffic"
+  elif again flyctl machine uncordon "$id" --app "$app" >/dev/null; then
     echo "$app $id: back in traffic"
   else
     echo "$app $id: NOT uncordoned; try: flyctl machine uncordon $id --app $app" >&2
@@ -62,5 +86,5 @@ for id in $cordoned; do
   fi
 done
 
-$done_any || echo "$app: nothing here carries our mark"
+$done_any || echo "$app: nothing of ours is held here"
 if $failed; then exit 1; fi

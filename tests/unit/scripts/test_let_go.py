@@ -69,7 +69,7 @@ def test_where_nothing_is_ours_it_says_so(fly: Path) -> None:
 
     done = run(fly, "shop")
 
-    assert (done.returncode, done.stdout) == (0, "shop: nothing here carries our mark\n")
+    assert (done.returncode, done.stdout) == (0, "shop: nothing of ours is held here\n")
     assert mutations(fly) == []
 
 
@@ -79,6 +79,29 @@ def test_one_that_refuses_is_told_and_the_rest_is_still_let_go(fly: Path) -> Non
     assert done.returncode == 1
     assert "m1: lease NOT released" in done.stderr
     assert "m1: back in traffic" in done.stdout
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(fly: Path) -> None:
+    done = run(fly, "--dry-run", "shop")
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "shop m1: would release the lease",
+        "shop m1: would go back into traffic",
+    ]
+    assert mutations(fly) == []
+
+
+def test_a_machine_that_is_back_in_traffic_is_left_alone_although_the_mark_stays(
+    fly: Path,
+) -> None:
+    back = machine("m1", rollbackd_cordon="shop-v42-1") | {"cordoned": False}
+    (fly / "machines.json").write_text(json.dumps([back]))
+    (fly / "lease-m1.json").unlink()
+
+    done = run(fly, "shop")
+
+    assert (done.returncode, mutations(fly)) == (0, [])
 
 
 def test_an_app_that_cannot_be_listed_is_an_error(fly: Path) -> None:

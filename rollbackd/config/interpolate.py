@@ -1,4 +1,7 @@
-"""Puts the environment and the target's own fields into strings. Never re-reads them as YAML."""
+"""Puts the environment and the target's own fields into strings. Never re-reads them as YAML.
+
+Where a model wants a number, `shape.fit` takes a text that is one.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class Interpolation:
             return self._resolve(found[2], leaf, secrets)
 
         value = _PLACEHOLDER.sub(put, leaf.value)
-        return replace(leaf, value=value, secrets=tuple(secrets))
+        return replace(leaf, value=value, secrets=tuple(secrets), filled=True)
 
     def _resolve(self, name: str, leaf: Leaf, secrets: list[tuple[str, str]]) -> str:
         if _FIELD.fullmatch(name):

@@ -13,11 +13,15 @@ from rollbackd.core.model import Json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
-    """One scalar. `secrets` are the environment's values in it: never to be shown."""
+    """One scalar. `secrets` are the environment's values in it: never to be shown.
+
+    `filled`: placeholders stood in it, so it is text even where its value is a number.
+    """
 
     value: bool | int | float | str | None
     mark: Mark
     secrets: tuple[tuple[str, str], ...] = ()  # (variable, its value)
+    filled: bool = False
 
     @property
     def size(self) -> int:

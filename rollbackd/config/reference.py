@@ -35,7 +35,8 @@ targets:
 
 What YAML 1.1 reads in a surprising way (`no`, `on`, `1:30`, `010`, `1e3`, dates) must be quoted. In
 `{…}` PromQL and `${NAME}` must be quoted too. `${NAME}` and `${NAME:-default}` are the environment,
-`${fly.app}` is a field of the same target, `$$` is a plain `$`; all inside text only.
+`${fly.app}` is a field of the same target, `$$` is a plain `$`; all inside text only, and where a
+whole or plain number is wanted the text may be one (`port: "${PORT}"`).
 
 `like: other` takes over what another target says: mappings merge key by key, everything else is
 replaced (`breach_when`, `clear_when`, `breaches` and `expect` whole), and `key: null` takes a key

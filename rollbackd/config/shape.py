@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from rollbackd.config.diagnostics import Findings, Mark
 from rollbackd.config.nodes import Leaf, Node, Place, Table, leaves, plain, reach
+from rollbackd.config.scalars import resolve
 
 T = TypeVar("T")
+
+_NUMBERS = frozenset({"int_type", "float_type"})
 
 _WORDS = {
     "string_type": ("expected text", "quote it"),
@@ -31,13 +34,45 @@ def fit(
     adapter: TypeAdapter[T], node: Node, findings: Findings, *, key: Mark | None = None
 ) -> T | None:
     """The value, or None when the findings say what is wrong with it. `key`: the node's own."""
+    value = plain(node)
     try:
-        return adapter.validate_python(plain(node))
+        return adapter.validate_python(value)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        for detail in (d for d in details if not _follows(d, details)):
-            _report(adapter, Place(node=node, key=key), detail, findings)
+    if _put_numbers(value, node, details):
+        try:
+            return adapter.validate_python(value)
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+    for detail in (d for d in details if not _follows(d, details)):
+        _report(adapter, Place(node=node, key=key), detail, findings)
+    return None
+
+
+def _put_numbers(value: Any, node: Node, details: Sequence[ErrorDetails]) -> bool:
+    """Turn texts from placeholders into numbers where numbers are wanted; whether any was."""
+    put = False
+    for detail in details:
+        place = reach(node, detail["loc"])
+        number = _number(place.node)
+        if detail["type"] not in _NUMBERS or number is None:
+            continue
+        parent = value
+        for step in place.path[:-1]:
+            parent = parent[step]
+        parent[place.path[-1]] = number
+        put = True
+    return put
+
+
+def _number(node: Node) -> int | float | None:
+    if not isinstance(node, Leaf) or not node.filled:
         return None
+    try:
+        number = resolve(str(node.value))
+    except PydanticCustomError:
+        return None  # 010, 1e3: what a reader could take for another number is none
+    return number if isinstance(number, int | float) and not isinstance(number, bool) else None
 
 
 def _follows(detail: ErrorDetails, details: Sequence[ErrorDetails]) -> bool:

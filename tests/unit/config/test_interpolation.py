@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from rollbackd.core.model import TargetName
+from rollbackd.core.rules import Signal
 from tests.unit.config.fakes import load_text, refusals
-from tests.unit.config.texts import HEAD, PROBES
+from tests.unit.config.texts import HEAD, PROBES, signal
 
 HEADER = PROBES.replace("{path: /up}", '{path: /up, headers: {X: "@@"}}')
 
@@ -109,3 +111,28 @@ def test_secrets_are_not_in_what_the_core_keeps(tmp_path: Path) -> None:
     assert fly is not None
     assert fly.token is not None
     assert fly.token.get_secret_value() == "Hush_hush!"
+
+
+COUNTED = signal("breach_when: {above: 5%}", samples='min_samples: "${LEAST}"')
+
+
+def test_a_placeholder_may_be_a_number_where_one_is_wanted(tmp_path: Path) -> None:
+    loaded = load_text(tmp_path, COUNTED, LEAST="70")
+
+    found = loaded.policy.targets[TargetName("shop")].triggers[0].rule
+    assert isinstance(found, Signal)
+    assert found.min_samples == 70
+
+
+@pytest.mark.parametrize("least", ["many", "010", "1e3", "7.5", "true", "", "0"])
+def test_a_placeholder_that_is_no_such_number_is_refused_unseen(tmp_path: Path, least: str) -> None:
+    (found,) = refusals(tmp_path, COUNTED, LEAST=least)
+
+    assert found.line == 14 + 1
+    assert found.message in {"expected a whole number", "expected greater than or equal to 1"}
+
+
+def test_a_number_in_quotes_that_no_placeholder_stood_in_is_text(tmp_path: Path) -> None:
+    (found,) = refusals(tmp_path, COUNTED.replace("${LEAST}", "70"))
+
+    assert found.message == "expected a whole number"

@@ -16,6 +16,7 @@ from rollbackd.core.model import JsonObject
 BETS: Final = (0.1, 0.3, 0.6, 0.9)
 FIRST_SHARE: Final = 0.5  # of the stake: it broke with the release itself
 ONSET_MEAN_SECONDS: Final = 300.0  # the rest: it broke later, exponentially
+CRUMBS: Final = 1e-9  # of the stake are none: an idle app's evidence stands still in the end
 CEILING: Final = 1e200  # far beyond any threshold, far from infinity
 EARLY_SECONDS: Final = 40.0  # after the first tick: what is bad by then came with the release
 WELL_AGAIN: Final = 4.0  # bad ones tolerated, without a tick over it: what was bad has ended
@@ -57,7 +58,7 @@ class Evidence:
 
     @property
     def odds(self) -> float:
-        return sum(self._sums) / len(BETS) + max(self._rest, 0.0)
+        return sum(self._sums) / len(BETS) + self._rest
 
     def step(self, ratio: float | None, tolerated: float = math.inf) -> None:
         """One tick. `ratio`: observed over tolerated share of bad ones; None: nothing was seen.
@@ -95,6 +96,10 @@ class Evidence:
         self._rest = stake_left * (1 - self._fade) ** ticks
         self._age_seconds += ticks * self._tick_seconds
         self.forget()
+
+    def _spend(self, stake: float) -> None:
+        left = self._rest - stake
+        self._rest = left if left > CRUMBS else 0.0
 
     def forget(self) -> None:
         """What was counted accuses nobody any more. The stake it took is not given back."""

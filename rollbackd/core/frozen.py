@@ -19,11 +19,11 @@ from rollbackd.core.baseline import (
     learn,
     recent,
 )
-from rollbackd.core.history import Ticks
 from rollbackd.core.model import Json, JsonObject
+from rollbackd.core.rows import Ticks
 
 LEAST_SECONDS, LEAST_TICKS = 60.0, 3
-SPARE_TICKS: Final = 2  # what a first and a last sample cannot cover
+SPARE_TICKS: Final = 2
 CALM_TICKS: Final = 3
 
 
@@ -43,6 +43,7 @@ class Baseline:
     bounds: tuple[float, ...]
     bound: int
     covered_seconds: float
+    enough: bool  # of the time before was seen
     unbroken: bool
     looks: bool  # few events a tick: two bad ones are many
     ill_since: float | None = None
@@ -90,13 +91,16 @@ class Past:
     pace_seconds: float
     looks: float
 
+    def wanted(self, at_least_seconds: float) -> float:
+        """What a first and a last sample cannot cover does not have to be."""
+        return at_least_seconds - SPARE_TICKS * self.pace_seconds
+
 
 def freeze(
     pasts: Sequence[Past], *, at: float, tick_seconds: float, at_least_seconds: float
 ) -> dict[str, Baseline]:
     """A baseline per stream. One with too little history is left out where another has enough."""
-    wanted = at_least_seconds - SPARE_TICKS * tick_seconds
-    enough = [p for p in pasts if p.unbroken and p.covered_seconds >= wanted]
+    enough = [p for p in pasts if p.unbroken and p.covered_seconds >= p.wanted(at_least_seconds)]
     used = enough or list(pasts)
     weights = math.fsum(p.weight for p in used)
     frozen = {
@@ -106,6 +110,7 @@ def freeze(
             tick_seconds=tick_seconds,
             beta=MISSED_BASELINE / len(used),
             weight=p.weight / weights if p in used else 0.0,
+            enough=p.covered_seconds >= p.wanted(at_least_seconds),
         )
         for p in pasts
     }
@@ -127,7 +132,7 @@ def tied(baselines: dict[str, Baseline]) -> dict[str, Baseline]:
 
 
 def _baseline(
-    past: Past, *, at: float, tick_seconds: float, beta: float, weight: float
+    past: Past, *, at: float, tick_seconds: float, beta: float, weight: float, enough: bool
 ) -> Baseline:
     bad, total = past.ticks
     least = max(LEAST_TICKS, math.ceil(LEAST_SECONDS / past.pace_seconds))
@@ -151,6 +156,7 @@ def _baseline(
         bounds=past.bounds,
         bound=past.bound,
         covered_seconds=past.covered_seconds,
+        enough=enough,
         unbroken=past.unbroken,
         looks=math.fsum(total) <= past.looks * len(total),
         ill_since=at - since if ill else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from rollbackd.core.model import JsonObject
@@ -43,12 +44,11 @@ def needed(
 class HardDown:
     """The streak since the release came, and the votes of the open tick."""
 
-    __slots__ = ("_bad", "_failed", "_ok", "_total", "fired", "looks", "need", "since", "streak",
-                 "streak_bad", "streak_total")  # fmt: skip
+    __slots__ = ("_bad", "_failed", "_ok", "_steady", "_total", "fired", "looks", "need", "since",
+                 "streak", "streak_bad", "streak_total")  # fmt: skip
 
     def __init__(self, need: int | None) -> None:
         self.need = need
-        self.fired = False
         self.stop()
         self._clear()
 
@@ -58,10 +58,7 @@ class HardDown:
         self.streak_bad = self.streak_total = 0.0
         self.since: float | None = None
         self.fired = False
-
-    def answered(self) -> None:
-        """It answered just now: that ends the streak at once, not at the end of the tick."""
-        self.stop()
+        self._steady: frozenset[str] = frozenset()
 
     def look(self, *, ok: bool) -> None:
         """One look of the health probe in the open tick."""
@@ -75,18 +72,26 @@ class HardDown:
         self._bad += bad
         self._total += total
 
-    def close(self, start_at: float, *, neutral: bool) -> bool | None:
-        """End the tick: whether it was down; None: nobody knows."""
-        down = self._vote()
+    def close(self, start_at: float, *, gapped: AbstractSet[str], neutral: bool) -> bool | None:
+        """End the tick: whether it was down; None: nobody knows.
+
+        `gapped`: the sources that were silent for too long. A streak needs one that never was.
+        """
+        votes = self._votes()
         failed, bad, total = self._failed, self._bad, self._total
         self._clear()
+        if self.streak:
+            self._steady -= gapped
+            if not self._steady:
+                self.stop()
+        down = all(votes.values()) if votes else None
         if neutral or down is None:
             return down
         if not down:
             self.stop()
             return False
-        if self.since is None:
-            self.since = start_at
+        if not self.streak:
+            self.since, self._steady = start_at, frozenset(votes)
         self.streak += 1
         self.looks += failed
         self.streak_bad += bad
@@ -94,13 +99,13 @@ class HardDown:
         self.fired = self.fired or (self.need is not None and self.streak >= self.need)
         return True
 
-    def _vote(self) -> bool | None:
-        votes = []
+    def _votes(self) -> dict[str, bool]:
+        votes = {}
         if self._ok or self._failed:
-            votes.append(not self._ok)
+            votes["health"] = not self._ok
         if self._total >= DOWN_EVENTS:
-            votes.append(self._bad >= DOWN_SHARE * self._total)
-        return all(votes) if votes else None
+            votes["errors"] = self._bad >= DOWN_SHARE * self._total
+        return votes
 
     def _clear(self) -> None:
         self._ok = self._failed = 0
@@ -115,16 +120,19 @@ class HardDown:
             "looks": self.looks,
             "bad": self.streak_bad,
             "total": self.streak_total,
+            "steady": [*sorted(self._steady)],
             "open": [self._ok, self._failed, self._bad, self._total],
         }
 
     def restore(self, kept: JsonObject) -> None:
-        need, since, opened = kept["need"], kept["since"], kept["open"]
+        need, since, opened, steady = (kept[k] for k in ("need", "since", "open", "steady"))
         self.need = need if isinstance(need, int) else None
         self.since = float(since) if isinstance(since, int | float) else None
         self.fired = bool(kept["fired"])
         self.streak, self.looks = int(str(kept["streak"])), int(str(kept["looks"]))
         self.streak_bad, self.streak_total = float(str(kept["bad"])), float(str(kept["total"]))
         assert isinstance(opened, list), "written by as_json"
+        assert isinstance(steady, list), "written by as_json"
+        self._steady = frozenset(map(str, steady))
         self._ok, self._failed = int(str(opened[0])), int(str(opened[1]))
         self._bad, self._total = float(str(opened[2])), float(str(opened[3]))

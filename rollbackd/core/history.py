@@ -11,21 +11,19 @@ import math
 import struct
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from rollbackd.core.baseline import WANTED_EXCEEDANCE
 from rollbackd.core.model import Json, JsonObject
+from rollbackd.core.rows import Row, Ticks
 
 ROWS: Final = 180  # of a stretch
 BOUNDS_KEPT: Final = 6
 EMPTY_ROWS: Final = 30  # in a row end a stretch: silence needs no room
 FRACTION: Final = 16  # counts that are no whole numbers are kept to a sixteenth
 LARGEST: Final = 2**32 - 1
-
-Row = Sequence[float]
-Ticks = tuple[list[float], list[float]]  # bad, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +122,13 @@ class History:
             share = covered_seconds * len(part) / len(found)
             older.append(_pack(part[0][0], part[-1][1], flat, self.bounds, share))
         self.stretches[:0] = older
+
+    @property
+    def oldest_at(self) -> float:
+        """Where it begins; inf while it is empty."""
+        if self.stretches:
+            return self.stretches[0].start_at
+        return self._start_at if self._open else math.inf
 
     def covered(self, until: float = math.inf) -> float:
         """Seconds seen without a gap, in stretches that began before `until`."""

@@ -7,49 +7,24 @@ after every tick. It knows no gates. Formulas: docs/detection.md.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Final
 
-from rollbackd.core import regression_words
+from rollbackd.core import regression_kept
 from rollbackd.core.facts import Check, CheckOutcome, Measure, Ratio
 from rollbackd.core.hard_down import HardDown
-from rollbackd.core.history import History
-from rollbackd.core.model import Json, JsonObject, ProbeName, TriggerState
-from rollbackd.core.policy import ProbePolicy
-from rollbackd.core.rules import Regression
-from rollbackd.core.side_by_side import SideBySide
-from rollbackd.core.stream import JUST_NOW, LATELY, Stream
-from rollbackd.core.streams import Frozen, freeze_all, raise_by, raise_recent, streams_of
-
-WATCHING: Final = 20.0  # odds from which it is worth a look
-PLAINLY_WELL: Final = 0.1  # with nothing to compare with, one in ten may fail
-IDLE_TICKS: Final = 1000  # so many empty ones are not walked one by one
+from rollbackd.core.judged import WATCHING, Judged
+from rollbackd.core.model import JsonObject, ProbeName
+from rollbackd.core.rows import counted
+from rollbackd.core.stream import JUST_NOW, WARM_SECONDS, Stream
+from rollbackd.core.streams import Frozen, freeze_all, raise_by, raise_recent
 
 
-class RegressionWatch:
+class RegressionWatch(Judged):
     """Fed sample by sample in the order of time, then closed tick by tick.
 
     Ticks are aligned to the release and cover (t, t + tick_seconds].
     """
-
-    def __init__(self, rule: Regression, probes: Mapping[ProbeName, ProbePolicy]) -> None:
-        self.rule = rule
-        self.probes = probes
-        self.streams = streams_of(rule, probes)
-        self.hard = HardDown(None)
-        self.downs = History(rule.history_at_most_seconds, (0.0,))
-        self.sides = SideBySide(self.streams)
-        self.frozen: Frozen | None = None  # of the release that is judged
-        self.foreseen: Frozen | None = None  # of one that runs nowhere yet
-        self.begun_at: float | None = None
-        self.at_once = False  # it was running before: it needs no time to warm up
-        self.crossed = False
-        self.held_odds = 0.0  # what the old machines left behind when they went
-        self._start = self._end = math.nan
-        self._excused = False
-        self._waiting: deque[tuple[float, Callable[[], None]]] = deque()
 
     # What comes in -------------------------------------------------------------------------
 
@@ -67,16 +42,15 @@ class RegressionWatch:
         """
         if outcome is CheckOutcome.REFUSED:
             return  # it tells nothing of how the app is
-        if isinstance(measure, Check) and measure.outcome is CheckOutcome.REFUSED:
-            measure = Check(outcome=outcome)  # another probe agrees that it is down
-        if isinstance(measure, Check) and outcome is CheckOutcome.OK:
-            self.hard.answered()
+        if isinstance(measure, Check):
+            if measure.outcome is not outcome:
+                measure = Check(outcome=outcome)  # refused, and another probe says: down
+            if outcome is CheckOutcome.OK:
+                self.hard.stop()  # an answer ends it at once, not at the end of the tick
         for stream in self.streams.values():
             if stream.probe == probe and stream.arrive(at):
-                self._place(
-                    at - stream.delay_seconds,
-                    partial(self._count, stream, at, measure, counts=counts),
-                )
+                count = partial(self._count, stream, at, measure, counts=counts)
+                self.clock.place(at - stream.delay_seconds, count)
 
     def take_part(
         self, at: float, probe: ProbeName, measure: Measure, *, who: str, new: bool
@@ -85,12 +59,9 @@ class RegressionWatch:
         for name, stream in self.streams.items():
             if stream.probe != probe or self.begun_at is None:
                 continue
-            told, row = at - stream.delay_seconds, stream.row_of(measure)
-            if row is not None and told > self.begun_at:
-                self._place(
-                    told,
-                    partial(self.sides.take, at, name, who, row, new=new),
-                )
+            told, found = at - stream.delay_seconds, counted(measure, slow=stream.slow)
+            if found is not None and told > self.begun_at:
+                self.clock.place(told, partial(self.sides.take, at, name, who, found, new=new))
 
     def remember(self, probe: ProbeName, samples: Sequence[tuple[float, Measure]]) -> None:
         """The past as the source tells it: fills the history before what was seen by ourselves."""
@@ -98,16 +69,15 @@ class RegressionWatch:
         for stream in self.streams.values():
             if stream.probe == probe:
                 stream.recall(samples, mark)
-        if self.frozen is not None and self.frozen.learning:
-            self.frozen = freeze_all(self, self.frozen.at, self.frozen.mark, until=mark)
-            self._anew()
+        lacking = [s for s in self.streams.values() if s.probe == probe and not s.known_enough]
+        if self.frozen is not None and lacking:
+            self.frozen = freeze_all(self, self.frozen.at, mark, until=mark)
+            self._judge_anew()
 
     def foresee(self, at: float) -> None:
         """Another version was seen at `at`: freeze what it will be compared with."""
-        mark = at if math.isnan(self._start) else self._start
-        for history in (self.downs, *(s.history for s in self.streams.values())):
-            history.cut()
-        self.foreseen = freeze_all(self, at, mark)
+        self._cut()
+        self.foreseen = freeze_all(self, at, self.clock.start if self.clock.runs else at)
 
     def begin(self, at: float, *, machines_seen: bool = False) -> None:
         """The first machine runs it since `at`: ticks and evidence start here.
@@ -116,18 +86,14 @@ class RegressionWatch:
         `machines_seen`: until `at` no machine ran it, so what was bad by then raises the
         tolerance.
         """
-        self._drain(at)
-        if not math.isnan(self._start):
+        self.clock.drain(at)
+        if self.clock.runs:
             for stream in self.streams.values():
-                stream.flush(self._start, self._end)
-        if self.foreseen is None:
-            self.foresee(at)
-        self.frozen, self.foreseen = self.foreseen, None
-        self.begun_at, self.at_once = at, False
-        if not math.isnan(self._start):
-            self._align(at)
-        self.sides.forget()
-        self._anew()
+                stream.flush(self.clock.start, self.clock.end)
+        self.frozen = self.foreseen or self._frozen_late(at)
+        self.foreseen = None
+        self._start(at, at_once=False)
+        self.innocent_until = at if machines_seen else self.frozen.at
         if machines_seen:
             raise_recent(self)
 
@@ -135,233 +101,107 @@ class RegressionWatch:
         """A rollback put the release before back: its time is struck from the history, evidence
         starts anew against the same baseline.
         """
-        self._waiting.clear()
+        self.clock.drop()
         mark = at if self.frozen is None else self.frozen.mark
         for stream in self.streams.values():
             stream.drop()
             stream.history.strike(mark)
         self.downs.strike(mark)
         self.foreseen = None
-        self.begun_at, self.at_once = at, True
-        if not math.isnan(self._start):
-            self._align(at)
-        self.sides.forget()
-        self._anew()
+        self._start(at, at_once=True)
+        self.innocent_until = -math.inf
 
     def close(self, until: float, *, excused: bool) -> None:
         """Close every tick that ended at or before `until`.
 
         `excused`: something else is to blame now; when that ends, evidence starts anew.
         """
-        if self._excused and not excused:
+        if self.excused and not excused:
             self._forget()
-        self._excused = excused
-        dt = self.rule.tick_seconds
-        if not self._waiting and until - self._end > IDLE_TICKS * dt:
+        self.excused = excused
+        while self.clock.end <= until:
             self._close_tick()
-            self._start += math.floor((until - self._start) / dt - IDLE_TICKS / 2) * dt
-            self._end = self._start + dt
-        while self._end <= until:
-            self._close_tick()
-
-    # What comes out ------------------------------------------------------------------------
+            self.clock.skip_idle(until)
 
     @property
     def next_end(self) -> float | None:
         """When the open tick ends; None while nothing is fed."""
-        return None if math.isnan(self._end) else self._end
-
-    def state(self, now: float) -> TriggerState:
-        """breached: the evidence is enough; pending: worth watching; no_data: cannot tell."""
-        if not self._fresh(now):
-            return TriggerState.NO_DATA
-        if self.breached:
-            return TriggerState.BREACHED
-        if self.ill_before() is not None:
-            return TriggerState.NO_DATA
-        return TriggerState.PENDING if self.odds >= WATCHING else TriggerState.OK
-
-    def why(self, now: float) -> str:
-        """One line, numbers first."""
-        return regression_words.why(self, now, fresh=self._fresh(now))
-
-    def learning(self) -> str:
-        """Why there is too little history to act on; empty when there is enough."""
-        if self.compares or self.held_odds:
-            return ""  # the old machines are what it is compared with
-        if self.frozen is None:
-            return "nothing is known of the time before the release"
-        return self.frozen.learning
-
-    def ill_before(self) -> float | None:
-        """Since when it was ill when the release came, if it was; then nobody is accused."""
-        if not self.disabled:
-            return None
-        since = [s.baseline.ill_since for s in self.streams.values() if s.baseline is not None]
-        return min((at for at in since if at is not None), default=None)
-
-    def known_well(self, now: float) -> bool:
-        """Whether fresh samples say that it is no worse than before."""
-        if self.begun_at is None or self.state(now) is not TriggerState.OK:
-            return False
-        if self.compares:
-            return self.sides.well
-        if self.frozen is not None and self.frozen.learning:
-            rates = [s.plain_rate() for s in self.streams.values() if not s.counts_by_bound]
-            known = [r for r in rates if r is not None]
-            return bool(known) and max(known) <= PLAINLY_WELL
-        judging = [s for s in self.streams.values() if s.judges]
-        return any(s.ticks >= LATELY for s in judging) and all(
-            s.well(JUST_NOW) for s in judging if s.ticks
-        )
-
-    @property
-    def compares(self) -> bool:
-        """Whether machines of both releases serve: then they are compared with each other."""
-        return self.sides.on
-
-    @property
-    def breached(self) -> bool:
-        return self.crossed or self.hard.fired
-
-    @property
-    def disabled(self) -> bool:
-        """Whether no stream can accuse the release."""
-        if self.compares or self.frozen is None:
-            return False
-        return not any(s.judges for s in self.streams.values())
-
-    @property
-    def onset(self) -> float | None:
-        """When what is bad now began."""
-        if not self.breached and self.odds < WATCHING:
-            return None
-        runs = [s.run_since for s in self.streams.values() if s.odds > 1]
-        found = [*runs, self.hard.since if self.hard.fired else None, self.sides.onset]
-        return min((at for at in found if at is not None), default=None)
-
-    @property
-    def odds(self) -> float:
-        """The evidence now, N to 1."""
-        if self.compares:
-            return self.sides.odds if self.sides.started else 1.0
-        if self.frozen is None:
-            return 1.0
-        return max(math.fsum(s.weight * s.odds for s in self.streams.values()), self.held_odds)
-
-    @property
-    def samples(self) -> float:
-        """How many events the evidence was made from."""
-        return math.fsum(total for _, total in map(regression_words.shown, self.streams.values()))
-
-    def evidence(self) -> dict[str, Json]:
-        """The numbers behind `why`: per signal bad, total, before, tolerated; odds, onset_at."""
-        return regression_words.evidence(self)
+        return self.clock.end if self.clock.runs else None
 
     # Across restarts -----------------------------------------------------------------------
 
     def as_json(self) -> JsonObject:
         """Everything but the policy, small; `restore` reads it back."""
-        return {}
+        return regression_kept.as_json(self)
 
     def restore(self, kept: JsonObject) -> None:
         """Go on where an earlier process stopped; the time between is no data."""
+        regression_kept.restore(self, kept)
 
     # ---------------------------------------------------------------------------------------
 
-    def _place(self, told: float, count: Callable[[], None]) -> None:
-        """Count it in the tick that it tells of, or in the open one if that is closed."""
-        if math.isnan(self._start):
-            dt = self.rule.tick_seconds
-            origin = told if self.begun_at is None else self.begun_at
-            self._start = origin + (math.ceil((told - origin) / dt) - 1) * dt
-            self._end = self._start + dt
-        if told > self._end:
-            self._waiting.append((told, count))
-        else:
-            count()
-
-    def _drain(self, until: float) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        for told, count in waiting:
-            if told > until:
-                self._waiting.append((told, count))
-            else:
-                count()
-
     def _count(self, stream: Stream, at: float, measure: Measure, *, counts: bool) -> None:
         since = -math.inf if self.begun_at is None else self.begun_at
-        if not stream.take(at, measure, since=since, counts=counts):
+        before = self.innocent_until
+        after = stream.take(at, measure, since=since, before=before, counts=counts)
+        if not after or stream.slow:
             return
-        if isinstance(measure, Check) and not stream.counts_by_bound:
+        if isinstance(measure, Check):
             self.hard.look(ok=measure.outcome is CheckOutcome.OK)
         elif isinstance(measure, Ratio):
             self.hard.count(measure.bad, measure.total)
 
     def _close_tick(self) -> None:
-        start, end = self._start, self._end
+        start, end = self.clock.start, self.clock.end
         age = self._age(start)
-        if self.begun_at is not None:
-            self._compare(start, end, math.inf if age is None else age)
-        for stream in self.streams.values():
+        if age is not None:
+            self._compare(start, end, age)
+        late = [
             stream.close(start, end, age_seconds=age, neutral=self.compares)
-        if all(end - s.taken_at > s.max_age_seconds for s in self.streams.values()):
-            self.hard.stop()
-        if any(s.gapped for s in self.streams.values() if not s.counts_by_bound):
-            self.hard.stop()  # latency falls silent in an outage: no request succeeds
-        down = self.hard.close(start, neutral=self.compares or age is None)
-        young = age is not None and age < 60
-        self.downs.add(start, end, None if down is None or young else [1.0, float(down)])
-        self._judge(end)
-        self._start, self._end = end, self._next(end)
-        if self._waiting:
-            self._drain(self._end)
+            for stream in self.streams.values()
+        ]
+        if any(late):
+            raise_recent(self)
+        gapped = {name for name, stream in self.streams.items() if stream.gapped}
+        neutral = self.compares or age is None
+        down = self.hard.close(start, gapped=gapped, neutral=neutral)
+        young = age is not None and age < WARM_SECONDS
+        self.downs.add(start, end, None if down is None or young else (1.0, float(down)))
+        self._cross(end)
+        self.clock.next()
 
     def _age(self, start: float) -> float | None:
-        if self.begun_at is None:
-            return None
-        dt = self.rule.tick_seconds
-        return math.inf if self.at_once else round((start - self.begun_at) / dt) * dt
-
-    def _next(self, end: float) -> float:
-        dt = self.rule.tick_seconds
-        if self.begun_at is None:
-            return end + dt
-        return self.begun_at + (round((end - self.begun_at) / dt) + 1) * dt
-
-    def _align(self, at: float) -> None:
-        """Ticks begin at `at`; those that were closed already stay closed."""
-        dt = self.rule.tick_seconds
-        passed = max(0, math.ceil((self._start - at) / dt))
-        self._start = at + passed * dt
-        self._end = self._start + dt
-        self._drain(self._end)
+        if self.begun_at is None or self.at_once:
+            return None if self.begun_at is None else math.inf
+        ticks = round((start - self.begun_at) / self.rule.tick_seconds)
+        return ticks * self.rule.tick_seconds
 
     def _compare(self, start: float, end: float, age: float) -> None:
+        """Compare both arms; where the old one is gone, the app is judged by itself again."""
         self.sides.close(start, end, age_seconds=age)
-        if not self.sides.on or self.sides.serving(end):
+        if not self.compares or self.sides.serving(end):
             return
-        if not self.sides.fresh_new(end) and not any(s.fresh(end) for s in self.streams.values()):
+        if not self.sides.fresh(end) and not any(s.fresh(end) for s in self.streams.values()):
             return  # nobody is seen: that is a gap, not the end of the old machines
         self.held_odds = self.sides.odds if self.crossed else 0.0
+        for stream in self.streams.values():
+            assert stream.baseline is not None, "begun"
+            stream.begin(stream.baseline)
+        self.hard.stop()
         raise_by(self, self.sides, end)
         self.sides.on = False
-        for stream in self.streams.values():
-            if stream.baseline is not None:
-                stream.begin(stream.baseline)
-        self.hard.stop()
 
-    def _judge(self, end: float) -> None:
-        """Cross, or come back."""
-        if self.held_odds and not self._fresh(end):
+    def _cross(self, end: float) -> None:
+        if self.held_odds and not self.fresh(end):
             self.held_odds = 0.0
         odds = self.odds
         if odds >= self.rule.odds or (self.hard.fired and odds >= WATCHING):
             self.crossed = True
-        if not self.crossed:
+        if not self.crossed or self.compares:
+            self.crossed = self.crossed and odds >= WATCHING
             return
         accusers = [s for s in self.streams.values() if s.judges and (s.odds > 1 or self.held_odds)]
-        if not self.compares and accusers and all(s.well(JUST_NOW) for s in accusers):
+        if accusers and all(s.well(JUST_NOW) for s in accusers):
             self._forget()
         elif odds < WATCHING and not self.hard.streak:
             self.crossed = False
@@ -370,21 +210,30 @@ class RegressionWatch:
         """What was counted accuses nobody any more."""
         for stream in self.streams.values():
             stream.forget()
-        for comparison in self.sides.comparisons.values():
-            comparison.forget()
+        self.sides.stop_accusing()
         self.hard.stop()
         self.crossed, self.held_odds = False, 0.0
 
-    def _anew(self) -> None:
-        """Judge the release from here on."""
-        assert self.frozen is not None or self.at_once, "frozen before"
+    def _frozen_late(self, at: float) -> Frozen:
+        """Nobody foresaw it. What was seen since `at` is its own doing already."""
+        self._cut()
+        running = self.clock.runs and at < self.clock.start
+        return freeze_all(self, at, at, until=at if running else math.inf)
+
+    def _cut(self) -> None:
+        for history in (self.downs, *(s.history for s in self.streams.values())):
+            history.cut()
+
+    def _start(self, at: float, *, at_once: bool) -> None:
+        """Judge from `at` on."""
+        self.begun_at, self.at_once = at, at_once
+        self.clock.align(at)
+        self.sides.forget()
+        self._judge_anew()
+
+    def _judge_anew(self) -> None:
         if self.frozen is not None:
             for name, stream in self.streams.items():
                 stream.begin(self.frozen.baselines[name])
         self.hard = HardDown(None if self.frozen is None else self.frozen.need)
-        self.crossed, self.held_odds, self._excused = False, 0.0, False
-
-    def _fresh(self, now: float) -> bool:
-        return any(s.fresh(now) for s in self.streams.values()) or (
-            self.compares and self.sides.fresh_new(now)
-        )
+        self.crossed, self.held_odds, self.excused = False, 0.0, False

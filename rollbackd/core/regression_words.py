@@ -10,21 +10,13 @@ from rollbackd.core.stream import Stream
 from rollbackd.core.wording import count, percent, seconds
 
 if TYPE_CHECKING:
-    from rollbackd.core.regression import RegressionWatch
+    from rollbackd.core.judged import Judged
 
 NOUNS = {"errors": "errors", "health": "failed looks", "latency": "slow"}
 
 
-def shown(stream: Stream) -> tuple[float, float]:
-    """Bad and total of the present bad run, else of the last ticks."""
-    if stream.run_since is not None:
-        return stream.run_bad, stream.run_total
-    recent = list(stream.recent)
-    return math.fsum(s.bad for s in recent), math.fsum(s.total for s in recent)
-
-
-def why(watch: RegressionWatch, now: float, *, fresh: bool) -> str:
-    if not fresh:
+def why(watch: Judged, now: float) -> str:
+    if not watch.fresh(now):
         return _unseen(watch, now)
     if watch.hard.fired:
         return _down(watch)
@@ -32,16 +24,16 @@ def why(watch: RegressionWatch, now: float, *, fresh: bool) -> str:
         return _sides(watch)
     if watch.frozen is None:
         return "no release was seen to begin"
-    if watch.disabled:
+    if not any(s.judges for s in watch.streams.values()):
         return _disabled(watch)
-    told = [s for s in watch.streams.values() if s.judges and shown(s)[1] > 0]
+    told = [s for s in watch.streams.values() if s.judges and s.shown()[1] > 0]
     worst = max(told, key=lambda s: s.weight * s.odds, default=None)
     if worst is None:
         return "nothing was counted since the release yet"
     return f"{_stream(worst)}; evidence {odds(watch.odds)}"
 
 
-def evidence(watch: RegressionWatch) -> dict[str, Json]:
+def evidence(watch: Judged) -> dict[str, Json]:
     found: dict[str, Json] = {"odds": watch.odds}
     if watch.onset is not None:
         found["onset_at"] = watch.onset
@@ -50,7 +42,7 @@ def evidence(watch: RegressionWatch) -> dict[str, Json]:
         baseline = stream.baseline
         if baseline is None:
             continue
-        bad, total = shown(stream)
+        bad, total = stream.shown()
         signals[name] = {
             "bad": bad,
             "total": total,
@@ -77,10 +69,10 @@ def odds(number: float) -> str:
 
 
 def _stream(stream: Stream) -> str:
-    bad, total = shown(stream)
+    bad, total = stream.shown()
     assert stream.baseline is not None, "it judges"
     noun = NOUNS[stream.kind.name]
-    if stream.counts_by_bound:
+    if stream.slow:
         noun = f"slower than {seconds(stream.baseline.bounds[stream.baseline.bound])}"
     return (
         f"{noun} {percent(bad / total)} ({count(bad)} of {count(total)}), "
@@ -88,7 +80,7 @@ def _stream(stream: Stream) -> str:
     )
 
 
-def _down(watch: RegressionWatch) -> str:
+def _down(watch: Judged) -> str:
     hard = watch.hard
     said = []
     if hard.looks:
@@ -98,7 +90,7 @@ def _down(watch: RegressionWatch) -> str:
     return f"down for {seconds(hard.streak * watch.rule.tick_seconds)}: {' and '.join(said)}"
 
 
-def _sides(watch: RegressionWatch) -> str:
+def _sides(watch: Judged) -> str:
     told = [c for c in watch.sides.comparisons.values() if c.evidence is not None]
     worst = max(told, key=lambda c: c.weight * c.odds, default=None)
     if worst is None or not worst.sums[1] or not worst.sums[3]:
@@ -111,7 +103,7 @@ def _sides(watch: RegressionWatch) -> str:
     )
 
 
-def _disabled(watch: RegressionWatch) -> str:
+def _disabled(watch: Judged) -> str:
     rates = [s.baseline.ill_rate for s in watch.streams.values()
              if s.baseline is not None and s.baseline.ill_since is not None]  # fmt: skip
     if not rates:
@@ -119,7 +111,7 @@ def _disabled(watch: RegressionWatch) -> str:
     return f"was already failing {percent(max(rates))} before the release: it cannot be accused"
 
 
-def _unseen(watch: RegressionWatch, now: float) -> str:
+def _unseen(watch: Judged, now: float) -> str:
     seen_at = max(s.seen_at for s in watch.streams.values())
     if seen_at == -math.inf:
         return "nothing was seen yet"

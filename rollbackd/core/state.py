@@ -185,18 +185,18 @@ class TargetState:
             return
         others = (t for name, t in self.probes.items() if name != fact.probe)
         outcome = outcome_of(fact, others)
-        counts = self._settle(fact, outcome, track)
+        woken = waking(self.policy, self.deploys, track, fact, outcome)
+        self.suppressed += woken
+        counts = not woken and self._settle(fact, outcome)
         places = self._by_probe.get(fact.probe, ())
         for place in places:
             self.watches[place].take(fact.at, fact.measure, outcome, counts=counts or place.veto)
-        self.regressions.take(fact, outcome, counts=counts)
+        if not woken:
+            self.regressions.take(fact, outcome, counts=counts)
         learn(self, fact.at, {place.trigger for place in places if not place.veto})
 
-    def _settle(self, fact: Sample, outcome: CheckOutcome, track: ProbeTrack) -> bool:
+    def _settle(self, fact: Sample, outcome: CheckOutcome) -> bool:
         """Whether the sample counts, or belongs to a start that may take its time."""
-        if waking(self.policy, self.deploys, track, fact, outcome):
-            self.suppressed += 1
-            return False
         match settling(self.policy, self.deploys, fact, outcome):
             case Settling.GOES_ON:
                 self.suppressed += outcome is not CheckOutcome.OK

@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from rollbackd.core import hard_down
 from rollbackd.core.frozen import Baseline, freeze, lately, tied
 from rollbackd.core.hard_down import HardDown
-from rollbackd.core.history import History, Ticks
+from rollbackd.core.history import History
+from rollbackd.core.kinds import ERRORS, HEALTH, HEALTH_ALONE, LATENCY, Kind
 from rollbackd.core.model import ProbeName
 from rollbackd.core.policy import ProbePolicy
 from rollbackd.core.rules import Regression
 from rollbackd.core.side_by_side import SideBySide
-from rollbackd.core.stream import ERRORS, HEALTH, HEALTH_ALONE, LATENCY, Kind, Stream
+from rollbackd.core.stream import Stream
 from rollbackd.core.wording import seconds
 
-RECENT_SECONDS = 300.0
+RECENT_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Frozen:
 
     at: float
     mark: float
-    baselines: dict[str, Baseline]
+    baselines: Mapping[str, Baseline]
     need: int | None
     learning: str
 
@@ -47,10 +48,11 @@ class Watching(Protocol):
 
 def streams_of(rule: Regression, probes: Mapping[ProbeName, ProbePolicy]) -> dict[str, Stream]:
     """Where errors are not counted, looks stand for them, and their seconds for the latency."""
+    alone = rule.errors is None
     wanted: list[tuple[Kind, ProbeName | None]] = [
         (ERRORS, rule.errors),
-        (HEALTH if rule.errors is not None else HEALTH_ALONE, rule.health),
-        (LATENCY, rule.latency or (None if rule.errors is not None else rule.health)),
+        (HEALTH_ALONE if alone else HEALTH, rule.health),
+        (LATENCY, rule.health if alone and rule.latency is None else rule.latency),
     ]
     return {
         kind.name: Stream(kind, rule, probes[probe]) for kind, probe in wanted if probe is not None
@@ -61,19 +63,17 @@ def freeze_all(watch: Watching, at: float, mark: float, *, until: float = math.i
     """Freeze what every stream knows, from stretches that began before `until`."""
     rule = watch.rule
     recent_seconds = min(RECENT_SECONDS, rule.history_at_least_seconds)
-    pasts = [s.past(at, until, recent_seconds) for s in watch.streams.values()]
     baselines = freeze(
-        pasts,
+        [s.past(at, until, recent_seconds) for s in watch.streams.values()],
         at=at,
         tick_seconds=rule.tick_seconds,
         at_least_seconds=rule.history_at_least_seconds,
     )
-    down, votes = watch.downs.ticks(0, until)
     return Frozen(
         at=at,
         mark=mark,
         baselines=baselines,
-        need=_need(watch, down, votes),
+        need=_need(watch, *watch.downs.ticks(0, until)),
         learning=_missing(rule, list(baselines.values())),
     )
 
@@ -81,20 +81,10 @@ def freeze_all(watch: Watching, at: float, mark: float, *, until: float = math.i
 def raise_recent(watch: Watching) -> None:
     """What was bad right before the first machine switched is tolerated, too."""
     assert watch.frozen is not None, "a release began"
-    rows = round(RECENT_SECONDS / watch.rule.tick_seconds)
-    rates = {
-        name: lately(
-            stream.history.tail(stream.baseline.bound, rows),
-            tick_seconds=watch.rule.tick_seconds,
-            looks=stream.baseline.looks,
-        )
-        for name, stream in watch.streams.items()
-        if stream.baseline is not None and stream.history.bounds == stream.baseline.bounds
-    }
+    rates = {name: _lately(watch, stream) for name, stream in watch.streams.items()}
     _raise(watch, rates, since=watch.frozen.at)
-    down, votes = watch.downs.tail(0, rows)
-    need = _need(watch, down, votes)
-    known = watch.hard.need
+    down, votes = watch.downs.tail(0, _rows(watch))
+    need, known = _need(watch, down, votes), watch.hard.need
     watch.hard.need = None if need is None or known is None else max(need, known)
 
 
@@ -102,26 +92,37 @@ def raise_by(watch: Watching, sides: SideBySide, at: float) -> None:
     """What the old machines did in the end is tolerated of the new ones, too."""
     rates: dict[str, float] = {}
     for name, stream in watch.streams.items():
-        if stream.baseline is None:
-            continue
         comparison = sides.comparisons[name]
-        ticks = comparison.old_lately
-        if comparison.evidence is None:  # told apart by no machine: then by the whole app
-            rows = round(RECENT_SECONDS / watch.rule.tick_seconds)
-            ticks = stream.history.tail(stream.baseline.bound, rows)
-        rates[name] = lately(
-            ticks, tick_seconds=watch.rule.tick_seconds, looks=stream.baseline.looks
-        )
+        if stream.baseline is None or comparison.evidence is None:
+            rates[name] = _lately(watch, stream)  # told apart by no machine: by the whole app
+        else:
+            rates[name] = lately(
+                comparison.old_lately,
+                tick_seconds=watch.rule.tick_seconds,
+                looks=stream.baseline.looks,
+            )
     _raise(watch, rates, since=at)
-    if max((rates.get(name, 0.0) for name in ("errors", "health")), default=0.0) > hard_down.OFTEN:
+    if max(rates.get("errors", 0.0), rates.get("health", 0.0)) > hard_down.OFTEN:
         watch.hard.need = None
+
+
+def _lately(watch: Watching, stream: Stream) -> float:
+    if stream.baseline is None or stream.history.bounds != stream.baseline.bounds:
+        return 0.0
+    return lately(
+        stream.history.tail(stream.baseline.bound, _rows(watch)),
+        tick_seconds=watch.rule.tick_seconds,
+        looks=stream.baseline.looks,
+    )
+
+
+def _rows(watch: Watching) -> int:
+    return round(RECENT_SECONDS / watch.rule.tick_seconds)
 
 
 def _raise(watch: Watching, rates: Mapping[str, float], *, since: float) -> None:
     baselines = {
-        name: stream.baseline
-        if not rates.get(name)
-        else stream.baseline.raised(rates[name], stream.kind.slack, since=since)
+        name: stream.baseline.raised(rates[name], stream.kind.slack, since=since)
         for name, stream in watch.streams.items()
         if stream.baseline is not None
     }
@@ -130,20 +131,16 @@ def _raise(watch: Watching, rates: Mapping[str, float], *, since: float) -> None
 
 
 def _need(watch: Watching, down: Sequence[float], votes: Sequence[float]) -> int | None:
-    sources = [s for s in watch.streams.values() if not s.counts_by_bound]
-    if not sources:
+    paces = [s.pace_seconds for s in watch.streams.values() if not s.slow]
+    if not paces:
         return None
     return hard_down.needed(
-        down,
-        votes,
-        least=hard_down.at_least(min(s.pace_seconds for s in sources)),
-        recent_ticks=round(hard_down.RECENT_SECONDS / watch.rule.tick_seconds),
+        down, votes, least=hard_down.at_least(min(paces)), recent_ticks=_rows(watch)
     )
 
 
-def _missing(rule: Regression, baselines: list[Baseline]) -> str:
-    spare = 2 * rule.tick_seconds
-    enough = [b for b in baselines if b.covered_seconds >= rule.history_at_least_seconds - spare]
+def _missing(rule: Regression, baselines: Sequence[Baseline]) -> str:
+    enough = [b for b in baselines if b.enough]
     if not enough:
         most = max((b.covered_seconds for b in baselines), default=0.0)
         wanted = seconds(rule.history_at_least_seconds)
@@ -151,8 +148,3 @@ def _missing(rule: Regression, baselines: list[Baseline]) -> str:
     if not any(b.unbroken for b in enough):
         return "nothing was seen for a while in the 5 min before the release"
     return ""
-
-
-def pair(ticks: Ticks) -> tuple[float, float]:
-    """Bad and total of all ticks."""
-    return math.fsum(ticks[0]), math.fsum(ticks[1])

@@ -1,0 +1,33 @@
+"""What a regression trigger compares, and how strictly. Values only; sources: docs/detection.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from rollbackd.core.baseline import Slack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """What is compared and how strictly. `grace_seconds`: so young, a release is not judged."""
+
+    name: str
+    weight: float
+    slack: Slack
+    grace_seconds: float
+    warm: bool  # right after the grace, one in ten is tolerated
+
+
+ERRORS: Final = Kind(
+    name="errors", weight=0.45, slack=Slack(1.5, 0.0025), grace_seconds=20.0, warm=True
+)
+HEALTH: Final = Kind(
+    name="health", weight=0.25, slack=Slack(1.5, 0.0025), grace_seconds=20.0, warm=True
+)
+HEALTH_ALONE: Final = Kind(
+    name="health", weight=0.70, slack=Slack(1.5, 0.0025), grace_seconds=20.0, warm=True
+)
+LATENCY: Final = Kind(
+    name="latency", weight=0.30, slack=Slack(2.0, 0.02), grace_seconds=60.0, warm=False
+)

@@ -20,7 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from rollbackd.config.types import Url, refused
+from rollbackd.config.types import Url, parse_duration, refused
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.rules import Mode
 
@@ -55,6 +55,12 @@ def _address(text: str) -> Address:
 
 def _listen(text: str) -> str:
     _address(text)
+    return text
+
+
+def _record(text: str) -> str:
+    if text != "off":
+        parse_duration(text)
     return text
 
 
@@ -119,6 +125,9 @@ class Settings(BaseSettings):
         "https://api.supabase.com", description="Supabase's Management API, without /v1."
     )
     supabase_token: Token | None = Field(None, description="For probes of a Supabase project.")
+    record: Annotated[str, AfterValidator(_record)] = Field(
+        "24h", description="How long to keep what was heard, for replay; off keeps nothing."
+    )
     store: Literal["sqlite"] = Field("sqlite", description="What keeps the journal; sqlite only.")
 
     @classmethod
@@ -135,6 +144,11 @@ class Settings(BaseSettings):
     @property
     def metrics_address(self) -> Address:
         return _address(self.metrics_listen)
+
+    @property
+    def record_seconds(self) -> float:
+        """How long to keep what was heard; 0 keeps nothing."""
+        return 0.0 if self.record == "off" else parse_duration(self.record)
 
     @property
     def address(self) -> Address:

@@ -118,14 +118,19 @@ def as_json(state: TargetState, now: float, heard: Iterable[str] = ()) -> JsonOb
             [*place, _signal_mark(policy, place, watch.signal), _watch(watch)]
             for place, watch in state.watches.items()
         ],
-        "regressions": state.regressions.as_json(policy),
     }
+
+
+def regressions_as_json(state: TargetState, now: float) -> JsonObject:
+    """What is kept apart because it is large; `revive` takes it as `regressions`."""
+    return {"version": VERSION, "at": now, "kept": state.regressions.as_json(state.policy)}
 
 
 def revive(
     state: TargetState,
     kept: Json,
     *,
+    regressions: Json = None,
     ledger: JsonObject,
     facts: Iterable[TargetFact],
     now: float,
@@ -149,6 +154,7 @@ def revive(
             apply(fact)
     if restore(state, kept, now):
         state.ledger = Ledger()
+        _restore_regressions(state, regressions, now)
     state.ledger.restore(ledger)
     for index in news:
         apply(told[index])
@@ -189,9 +195,6 @@ def restore(state: TargetState, kept: Json, now: float) -> bool:
     state.deploys = deploys
     _restore_probes(state, kept, at)
     _restore_watches(state, kept, at)
-    for fresh in state.regressions.restore(_member(kept, "regressions"), state.policy):
-        if state.current is not None:
-            fresh.begin(max(now, state.deploys.current_since))
     return True
 
 
@@ -223,6 +226,15 @@ def _restore_watches(state: TargetState, kept: Json, at: float) -> None:
             state.watches[place] = watch
         elif not place.veto:
             state.watches[place].counts_after = state.deploys.current_since
+
+
+def _restore_regressions(state: TargetState, raw: Json, now: float) -> None:
+    at, version = _member(raw, "at"), _member(raw, "version")
+    usable = isinstance(at, int | float) and at <= now + AHEAD_SECONDS and version == VERSION
+    kept = _member(raw, "kept") if usable else None
+    for fresh in state.regressions.restore(kept, state.policy):
+        if state.current is not None:
+            fresh.begin(max(now, state.deploys.current_since))
 
 
 def _rows(kept: Json) -> list[Any]:

@@ -277,6 +277,10 @@ class Store(Protocol):
         """Keep an opaque JSON value under a key (config ledger, backups before a rollback)."""
         ...
 
+    async def put_blobs(self, values: Mapping[str, Json]) -> None:
+        """Several in one write, infinities too; nobody may change them any more."""
+        ...
+
     async def get_blob(self, key: str) -> Json: ...
 
 

@@ -14,7 +14,7 @@ from rollbackd.clock import SystemClock
 from rollbackd.config.load import Loaded, content_hash
 from rollbackd.config.settings import Settings
 from rollbackd.core.errors import PermanentError, TemporaryError
-from rollbackd.core.facts import Fact, Tick
+from rollbackd.core.facts import Fact
 from rollbackd.core.model import TargetName
 from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Executor, TokenReport
@@ -24,8 +24,10 @@ from rollbackd.daemon.parts import Maker
 from rollbackd.daemon.tenure import Tenure
 from rollbackd.daemon.timekeeper import Timekeeper
 from rollbackd.daemon.vitals import DaemonVitals
+from rollbackd.engine.backfill import Backfill
 from rollbackd.engine.desk import Desk
 from rollbackd.engine.engine import Engine
+from rollbackd.engine.heard import Heard
 from rollbackd.engine.look import Looker
 from rollbackd.engine.looplag import LoopLag
 from rollbackd.engine.poller import Poller
@@ -33,7 +35,9 @@ from rollbackd.engine.recorder import Recorder
 from rollbackd.engine.reloader import Reloader
 from rollbackd.engine.runner import Runner
 from rollbackd.engine.stop import StopSwitch
+from rollbackd.engine.ticking import ticks
 from rollbackd.engine.watcher import Watcher
+from rollbackd.stores.record import SqliteRecord
 from rollbackd.stores.sqlite import SqliteStore
 from rollbackd.telemetry import events
 from rollbackd.telemetry.metrics import Metrics
@@ -79,10 +83,16 @@ class House:
         tokens.refuse_own_app(self._parts.platforms, self._own_app)
         self._recorder = Recorder(self._store)
         self._lag = LoopLag(clock, metrics)
+        self._record = SqliteRecord(settings.state, keep_seconds=settings.record_seconds)
+        self._heard = Heard(clock, self._record if settings.record_seconds else None)
         self._engine = self._make_engine(loaded.policy, hearing)
+        self._looker = Looker(clock, self._lag, metrics)
+        self._backfill = Backfill(
+            clock=clock, states=lambda: self._engine.states, publish=self._publish
+        )
         self._poller = Poller(
             clock=clock,
-            looker=Looker(clock, self._lag, metrics),
+            looker=self._looker,
             metrics=metrics,
             publish=self._publish,
         )
@@ -128,6 +138,8 @@ class House:
         self._metrics.show(self._engine.snapshot)
         self._metrics.reloaded("success", "start", self._clock.now())
         await self._tenure.listen(self._listeners)
+        self._looker.doubt(n for n, s in self._engine.states.items() if not s.control_ok)
+        self._backfill.adopt(self._parts.watched)
         self._poller.start()
         self._poller.adopt(self._parts.watched)
 
@@ -137,7 +149,12 @@ class House:
             "engine": self._engine.run(),
             "recorder": self._recorder.run(),
             "loop lag": self._lag.run(),
-            "ticks": self._tick(),
+            "ticks": ticks(
+                self._clock, lambda: self._engine.policy.tick_seconds, self._engine.publish
+            ),
+            "memory": self._engine.memory.run(lambda: self._engine.states),
+            "heard": self._heard.run(),
+            "backfill": self._backfill.run(),
             "watcher": self._watcher.run(),
             "reloader": self._reloader.run(),
             "tokens": self._look_at_tokens(),
@@ -152,6 +169,8 @@ class House:
         await self._poller.stop()
         await self._engine.runner.drain()
         await self._recorder.flush()
+        await self._engine.memory.write(self._engine.states, everything=True)
+        await self._heard.flush()
         with contextlib.suppress(TemporaryError):
             await self._store.record_line(
                 "hand_over", {"left": len(await self._store.unfinished())}
@@ -161,6 +180,7 @@ class House:
         await asyncio.gather(*(listener.stop() for listener in self._listeners))
         await self._parts.close()
         await self._maker.close()
+        await self._record.close()
         await self._store.close()
 
     def reload_soon(self, cause: str) -> None:
@@ -188,6 +208,7 @@ class House:
         self._engine.adopt(self._capped(loaded.policy))
         await self._engine.resume()  # what a target that came back had left
         self._metrics.adopt(self._engine.policy)
+        self._backfill.adopt(parts.watched)
         self._poller.adopt(parts.watched)
         await old.close()
 
@@ -196,20 +217,15 @@ class House:
             await self._store.record_line("clock_jumped", {"seconds": round(seconds, 1)})
 
     async def _begin_anew(self) -> None:
-        """After the clock was set: as after a restart."""
+        """After the clock was set: no window spans two times."""
         self._engine.states = {}
-        await self._engine.recall(self._engine.policy)
+        await self._engine.recall(self._engine.policy, states=False)
         self._engine.adopt(self._engine.policy)
 
     def _publish(self, fact: Fact) -> None:
         # A look that began before the clock was set back would keep out all that come after it.
         if fact.at <= self._clock.now() + FUTURE_SECONDS:
             self._inbox.put_nowait(fact)
-
-    async def _tick(self) -> None:
-        while True:
-            self._engine.publish(Tick(at=self._clock.now()))
-            await self._clock.sleep(self._engine.policy.tick_seconds)
 
     async def _look_at_tokens(self) -> None:
         while True:
@@ -262,6 +278,7 @@ class House:
             metrics=self._metrics,
             policy=self._capped(policy),
             inbox=self._inbox,
+            heard=self._heard,
         )
 
     def _make_listeners(self) -> list[Listener]:

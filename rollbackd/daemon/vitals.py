@@ -28,12 +28,14 @@ class DaemonVitals:
 
     def ready(self) -> tuple[bool, JsonObject]:
         looked = self._engine.turned_at is not None
+        revived = self._engine.memory.revived
         problem = self._problem()
         parts: JsonObject = {
             "loop": looked,
+            "state": revived,
             "targets": len(self._engine.states),
             "control_ok": self._engine.control_ok,
             "config_ok": not problem,
             "config_error": problem or None,
         }
-        return looked, parts
+        return looked and revived, parts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -22,7 +22,6 @@ from rollbackd.core.facts import (
 from rollbackd.core.mass import mass_failing, onsets
 from rollbackd.core.model import (
     Decision,
-    JsonObject,
     RollBack,
     RollbackId,
     RollbackOutcome,
@@ -37,8 +36,10 @@ from rollbackd.core.snapshot import Snapshot
 from rollbackd.core.state import TargetState
 from rollbackd.core.view import target_view
 from rollbackd.engine.arrivals import arrivals, relapses
-from rollbackd.engine.keeping import DURABLE, Keeping
+from rollbackd.engine.heard import Heard
+from rollbackd.engine.keeping import DURABLE, Keeping, Recalled
 from rollbackd.engine.local_time import local_minutes
+from rollbackd.engine.memory import Memory
 from rollbackd.engine.orders import Orders
 from rollbackd.engine.proving import Proving
 from rollbackd.engine.recorder import Recorder, says_something_new
@@ -67,7 +68,9 @@ class Engine:
     decisions: dict[TargetName, Decision] = field(default_factory=dict)
     turned_at: float | None = None  # monotonic seconds of the newest tick
     _proving: Proving = field(default_factory=Proving)
-    _recalled: tuple[dict[TargetName, JsonObject], list[TargetFact]] = ({}, [])
+    heard: Heard = field(default_factory=Heard)
+    memory: Memory = field(init=False)
+    _recalled: Recalled = field(default_factory=Recalled)
     _keeping: Keeping = field(init=False)
     _rollbacks: Undertakings = field(init=False)
     _orders: Orders = field(init=False)
@@ -75,6 +78,7 @@ class Engine:
     def __post_init__(self) -> None:
         self._orders = Orders(self.metrics)
         self._keeping = Keeping(self.store, self.metrics)
+        self.memory = Memory(self.clock, self._keeping)
         self._rollbacks = Undertakings(runner=self.runner, refused=self._note_refusal)
 
     async def remember(self) -> None:
@@ -82,9 +86,12 @@ class Engine:
         await self.recall(self.policy)
         self.adopt(self.policy)
 
-    async def recall(self, policy: Policy) -> None:
-        """Read what is kept of the targets that `adopt` of this policy will add."""
-        self._recalled = await self._keeping.recall(policy.targets.keys() - self.states.keys())
+    async def recall(self, policy: Policy, *, states: bool = True) -> None:
+        """Read what is kept of the targets that `adopt` of this policy will add. Without
+        `states` they begin to watch anew, with what was kept fact by fact.
+        """
+        names = policy.targets.keys() - self.states.keys()
+        self._recalled = await self._keeping.recall(names, states=states)
 
     async def run(self) -> None:
         """Finish what a crash cut short, then turn until cancelled."""
@@ -124,22 +131,14 @@ class Engine:
             name: before.get(name) or TargetState(target, now)
             for name, target in policy.targets.items()
         }
-        for name, target in policy.targets.items():
-            if name in before:
-                self.states[name].carry(target, now)
+        for name in policy.targets.keys() & before.keys():
+            self.states[name].carry(policy.targets[name], now)
         for gone in before.keys() - self.states.keys():
             self.decisions.pop(gone, None)
             self._proving.give_up(gone)
-        self._restore(self.states.keys() - before.keys())
-
-    def _restore(self, fresh: Collection[TargetName]) -> None:
-        (ledgers, facts), self._recalled = self._recalled, ({}, [])
-        for name, kept in ledgers.items():
-            if name in fresh:
-                self.states[name].ledger.restore(kept)
-        for fact in facts:
-            if fact.target in fresh:
-                self._apply(fact)
+        recalled, self._recalled = self._recalled, Recalled()
+        fresh = {name: self.states[name] for name in self.states.keys() - before.keys()}
+        self.memory.revive(fresh, recalled, self._apply)
 
     async def prove(self, target: TargetName, rollback: RollbackId) -> Proved:
         """Wait until the windows say whether the rollback helped."""
@@ -191,6 +190,7 @@ class Engine:
     def _let_in(self, fact: TargetFact) -> None:
         if fact.target in self.states:  # else a reload took it away meanwhile
             self._orders.count(fact)
+            self.heard.note(fact)
             if isinstance(fact, ReleasesSeen):
                 self._meet(fact)
             else:
@@ -219,10 +219,11 @@ class Engine:
                     self._proving.end(target)
             case _:
                 pass
-        self.states[fact.target].apply(fact)
+        self.memory.tell(self.states[fact.target], fact)
 
     async def _tick(self, now: float) -> None:
         self.turned_at = self.clock.monotonic()
+        self.heard.tick(now)
         failing = self.failing_in_mass(now)
         minutes = local_minutes(self._zones(), now)
         await self._keeping.catch_up()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -25,7 +26,7 @@ from rollbackd.core.facts import (
     Unlocked,
     Unquarantined,
 )
-from rollbackd.core.model import Decision, JsonObject, TargetName
+from rollbackd.core.model import Decision, Json, JsonObject, TargetName
 from rollbackd.core.ports import Store
 from rollbackd.telemetry import events
 from rollbackd.telemetry.metrics import Metrics
@@ -39,6 +40,16 @@ DURABLE: Final = (  # what a new process must hear, besides news of releases
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What an earlier process left, by target."""
+
+    ledgers: dict[TargetName, JsonObject] = field(default_factory=dict)
+    states: dict[TargetName, Json] = field(default_factory=dict)
+    regressions: dict[TargetName, Json] = field(default_factory=dict)
+    facts: dict[TargetName, list[TargetFact]] = field(default_factory=dict)
+
+
 class Keeping:
     """Facts in their order, ledgers, decisions. What could not be kept is tried at every tick."""
 
@@ -50,18 +61,21 @@ class Keeping:
         self._one_at_a_time = asyncio.Lock()
         self._failing = False
 
-    async def recall(
-        self, names: Collection[TargetName]
-    ) -> tuple[dict[TargetName, JsonObject], list[TargetFact]]:
-        """The ledgers and the facts kept of these targets."""
+    async def recall(self, names: Collection[TargetName], *, states: bool) -> Recalled:
+        """What is kept of these targets. Without `states`: ledgers and facts only."""
+        recalled = Recalled()
         for name in names:
             kept = await self._store.get_blob(_ledger_key(name))
             self._ledgers.pop(name, None)
             if isinstance(kept, dict):
-                self._ledgers[name] = kept
-        ledgers = {name: self._ledgers[name] for name in names if name in self._ledgers}
-        facts = await self._store.facts(0.0) if names else ()
-        return ledgers, [fact for fact in facts if fact.target in names]
+                recalled.ledgers[name] = self._ledgers[name] = kept
+            if states:
+                recalled.states[name] = await self._store.get_blob(_state_key(name))
+                recalled.regressions[name] = await self._store.get_blob(_regressions_key(name))
+        for fact in await self._store.facts(0.0) if names else ():
+            if fact.target in names:
+                recalled.facts.setdefault(fact.target, []).append(fact)
+        return recalled
 
     async def keep(self, fact: TargetFact) -> None:
         """On disk when this returns, or as soon as the disk takes it."""
@@ -84,6 +98,16 @@ class Keeping:
             return
         if await self._tried("ledger", lambda: self._store.put_blob(_ledger_key(name), ledger)):
             self._ledgers[name] = ledger
+
+    async def keep_states(self, states: Mapping[TargetName, Json]) -> bool:
+        """One small write for all of them."""
+        values = {_state_key(name): kept for name, kept in states.items()}
+        return await self._tried("state", lambda: self._store.put_blobs(values))
+
+    async def keep_regressions(self, regressions: Mapping[TargetName, Json]) -> bool:
+        """What regression triggers remember, history and all: up to 200 KB each."""
+        values = {_regressions_key(name): kept for name, kept in regressions.items()}
+        return await self._tried("state", lambda: self._store.put_blobs(values))
 
     async def record(self, decision: Decision) -> bool:
         """Whether it is on disk. Without that nothing may be done; the next tick tries again."""
@@ -108,6 +132,14 @@ class Keeping:
             return False
         self._failing = False
         return True
+
+
+def _state_key(name: TargetName) -> str:
+    return f"state/{name}"
+
+
+def _regressions_key(name: TargetName) -> str:
+    return f"regressions/{name}"
 
 
 def _ledger_key(name: TargetName) -> str:

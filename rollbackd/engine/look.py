@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -80,6 +81,10 @@ class Looker:
         facts += [_part(watched, machine, measure, at) for machine, measure in parts]
         facts.append(_fact(watched, whole, at))
         return facts
+
+    def doubt(self, targets: Iterable[TargetName]) -> None:
+        """Whose control did not answer when an earlier process ended: ask it at every look."""
+        self._lost.update(targets)
 
     def _control_seen(self, target: TargetName, *, ok: bool) -> ControlSeen:
         if not ok and target not in self._lost:

@@ -40,6 +40,7 @@ class Poller:
         self._metrics = metrics
         self._publish = publish
         self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._grids: dict[tuple[float, int], _Grid] = {}
         self._in_flight: set[tuple[str, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(AT_ONCE)
@@ -58,16 +59,24 @@ class Poller:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def adopt(self, watched: Iterable[Watched]) -> None:
-        """Watch exactly these from now on: one looks at once, each within its interval."""
+        """Watch exactly these from now on: one looks at once, each within its interval.
+
+        Who looked before looks on in its own time: a reload makes no gap and no double look.
+        """
         self._scheduler.remove_all_jobs()
         buckets: dict[tuple[float, int], list[Watched]] = defaultdict(list)
         for each in watched:
             buckets[each.interval_seconds, _phase(each)].append(each)
         now = self._clock.now()
-        earliest = min((phase for _, phase in buckets), default=0)
+        before, self._grids = self._grids, {}
+        earliest = min((phase for _, phase in buckets.keys() - before.keys()), default=0)
         for (interval, phase), looks in buckets.items():
             first = now + min((phase - earliest) * BUCKET_SECONDS, interval)
-            grid = _Grid(first, interval)
+            grid = before.get((interval, phase))
+            if grid is None or not grid.due <= first + interval:  # the clock was set back
+                grid = _Grid(first, interval)
+            self._grids[interval, phase] = grid
+            first = grid.due
             self._scheduler.add_job(
                 self._fire,
                 "interval",
@@ -114,14 +123,14 @@ class _Grid:
     """When fires were due, so that a coalesced fire is counted and lag is ours to know."""
 
     def __init__(self, first: float, interval: float) -> None:
-        self._due = first
+        self.due = first
         self._interval = interval
 
     def late(self, now: float) -> tuple[float, int]:
         """(lag of this fire in seconds, how many fires before it were dropped)."""
-        dropped = max(0, int((now - self._due) / self._interval))
-        lag = max(0.0, now - self._due - dropped * self._interval)
-        self._due += (dropped + 1) * self._interval
+        dropped = max(0, int((now - self.due) / self._interval))
+        lag = max(0.0, now - self.due - dropped * self._interval)
+        self.due += (dropped + 1) * self._interval
         return lag, dropped
 
 

@@ -56,7 +56,7 @@ class Watcher:
             await asyncio.gather(*under_way.values(), return_exceptions=True)
 
     async def look(self, target: TargetName) -> None:
-        """One round. A platform that cannot be read publishes nothing: `blind` comes of that."""
+        """One round. What cannot be read is not published: without releases it becomes `blind`."""
         round_ = self._rounds.setdefault(target, _Round())
         platform = self.platforms.get(target)
         if platform is None:
@@ -83,9 +83,9 @@ class Watcher:
         # Machines first: contents of the releases are read off the machines that carry them.
         at = self._clock.now()
         machines = await platform.machines()
-        releases = await platform.releases()
         foreign = sum(1 for m in machines if _foreign_lease(m))
         self._publish(MachinesSeen(target=target, at=at, machines=machines, foreign_leases=foreign))
+        releases = await platform.releases()
         self._publish(ReleasesSeen(target=target, at=at, releases=releases))
 
 

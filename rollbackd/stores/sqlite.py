@@ -7,10 +7,11 @@ a lock. One daemon owns the directory (`stores.tenancy`); a reader opens it besi
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
@@ -204,6 +205,15 @@ class SqliteStore:
         await self._write(
             lambda c: c.execute("INSERT OR REPLACE INTO blob VALUES (?, ?, ?)", (key, body, now))
         )
+
+    async def put_blobs(self, values: Mapping[str, Json]) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            # In this thread: they may be large, and the loop must not wait for their text.
+            rows = [(key, json.dumps(value, separators=(",", ":")), now) for key, value in given]
+            connection.executemany("INSERT OR REPLACE INTO blob VALUES (?, ?, ?)", rows)
+
+        now, given = self._clock.now(), list(values.items())
+        await self._write(work)
 
     async def get_blob(self, key: str) -> Json:
         def work(connection: sqlite3.Connection) -> Json:

@@ -23,6 +23,7 @@ LISTENER_DELAYED: Final = "listener.delayed"
 CONFIG_RELOADED: Final = "config.reloaded"
 CONFIG_REFUSED: Final = "config.refused"
 STORE_FAILED: Final = "store.failed"
+RECORD_FAILED: Final = "record.failed"
 
 # What is seen
 PROBE_MISSED: Final = "probe.missed"
@@ -33,6 +34,8 @@ RELEASE_SEEN: Final = "release.seen"
 RELEASE_RELAPSED: Final = "release.relapsed"
 WATCH_FAILED: Final = "watch.failed"
 WATCH_REGAINED: Final = "watch.regained"
+PAST_SEEN: Final = "past.seen"
+PAST_UNKNOWN: Final = "past.unknown"
 MODE_CAPPED: Final = "mode.capped"
 TOKEN_REFUSED: Final = "token.refused"  # noqa: S105 -- the name of an event
 API_RETRIED: Final = "api.retried"

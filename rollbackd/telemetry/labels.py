@@ -19,7 +19,7 @@ STORE_OPS = frozenset(
     {
         "open", "facts", "keep", "record", "begin", "claim", "note", "turn", "finish",
         "unfinished", "journal", "history", "record_lines", "put_blob", "get_blob", "fact",
-        "decision", "ledger", OTHER,
+        "decision", "ledger", "state", OTHER,
     }
 )  # fmt: skip
 LOG_LEVELS = frozenset({"debug", "info", "warning", "error", "critical", OTHER})

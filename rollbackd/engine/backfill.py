@@ -1,0 +1,100 @@
+"""Asks what a probe's source still knows of the time before we watched. Never from the loop.
+
+A regression trigger learns from it what is usual, instead of waiting for an hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import structlog
+
+from rollbackd.core.errors import RollbackdError
+from rollbackd.core.facts import PastSeen
+from rollbackd.core.model import ProbeName, TargetName
+from rollbackd.core.ports import Clock, KnowsPast
+from rollbackd.core.regression import RegressionWatch
+from rollbackd.core.regressions import probes_of
+from rollbackd.core.state import TargetState
+from rollbackd.engine.look import Watched
+from rollbackd.telemetry import events
+
+log = structlog.get_logger()
+
+LOOK_SECONDS: Final = 5.0
+AGAIN_SECONDS: Final = 600.0  # after a source that did not answer
+
+
+class Backfill:
+    """Once for each probe that a trigger without enough history is made from."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        states: Callable[[], Mapping[TargetName, TargetState]],
+        publish: Callable[[PastSeen], None],
+    ) -> None:
+        self._clock = clock
+        self._states = states
+        self._publish = publish
+        self._watched: tuple[Watched, ...] = ()
+        self._told: set[tuple[TargetName, ProbeName]] = set()
+        self._wait_until: dict[tuple[TargetName, ProbeName], float] = {}  # by the steady clock
+        self._failing: dict[tuple[TargetName, ProbeName], str] = {}
+
+    def adopt(self, watched: Iterable[Watched]) -> None:
+        """Ask these probes from now on; what was told already is not asked again."""
+        self._watched = tuple(watched)
+
+    async def run(self) -> None:
+        """Ask until cancelled, one source after the other."""
+        while True:
+            await self.look()
+            await self._clock.sleep(LOOK_SECONDS)
+
+    async def look(self) -> None:
+        """Ask every source that is due."""
+        for watched in self._watched:
+            watch = self._wanting(watched)
+            if watch is not None:
+                await self._ask(watched, watch)
+
+    def _wanting(self, watched: Watched) -> RegressionWatch | None:
+        key = (watched.target, watched.name)
+        state = self._states().get(watched.target)
+        if state is None or key in self._told or not isinstance(watched.probe, KnowsPast):
+            return None
+        if self._clock.monotonic() < self._wait_until.get(key, 0.0):
+            return None
+        for watch in state.regressions.watches.values():
+            if watched.name in probes_of(watch.rule) and watch.learning():
+                return watch
+        return None
+
+    async def _ask(self, watched: Watched, watch: RegressionWatch) -> None:
+        assert isinstance(watched.probe, KnowsPast), "asked of those only"
+        key, now = (watched.target, watched.name), self._clock.now()
+        try:
+            samples = await watched.probe.past(
+                now - watch.rule.history_at_most_seconds, now, watch.rule.tick_seconds
+            )
+        except RollbackdError as error:
+            self._put_off(key, error.message, error.hint)
+            return
+        except Exception as error:  # an answer nobody foresaw must not end the watch
+            log.exception(events.PAST_UNKNOWN, target=watched.target, probe=watched.name)
+            self._put_off(key, type(error).__name__, "")
+            return
+        self._told.add(key)
+        self._failing.pop(key, None)
+        past = PastSeen(target=watched.target, probe=watched.name, at=now, samples=tuple(samples))
+        self._publish(past)
+        log.info(events.PAST_SEEN, target=watched.target, probe=watched.name, samples=len(samples))
+
+    def _put_off(self, key: tuple[TargetName, ProbeName], why: str, hint: str) -> None:
+        self._wait_until[key] = self._clock.monotonic() + AGAIN_SECONDS
+        if self._failing.get(key) != why:
+            log.warning(events.PAST_UNKNOWN, target=key[0], probe=key[1], error=why, hint=hint)
+        self._failing[key] = why

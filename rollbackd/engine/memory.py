@@ -1,0 +1,111 @@
+"""Writes the states down every few seconds and at the end, and goes on with them after a restart.
+
+Beside the loop: no turn waits for it. What a crash loses of it is a gap in what was seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from rollbackd.core import keep
+from rollbackd.core.facts import TargetFact
+from rollbackd.core.model import Json, TargetName
+from rollbackd.core.ports import Clock
+from rollbackd.core.state import TargetState
+from rollbackd.engine.keeping import DURABLE, Keeping, Recalled
+
+MARKS_KEPT: Final = 200  # of facts kept by themselves, the newest of a target
+LOOK_SECONDS: Final = 1.0
+AT_MOST_SECONDS: Final = 5.0
+AT_REST_SECONDS: Final = 60.0  # between two writes of a history, while no release is watched
+
+
+class Memory:
+    """What of the states is on disk, and what should be."""
+
+    def __init__(self, clock: Clock, keeping: Keeping) -> None:
+        self._clock = clock
+        self._keeping = keeping
+        self._heard: dict[TargetName, deque[str]] = {}
+        self._due: dict[TargetName, float] = {}  # by the steady clock
+        self._history_due: dict[TargetName, float] = {}
+        self._soon = asyncio.Event()
+        self.revived = False  # what was kept is part of the states
+
+    def tell(self, state: TargetState, fact: TargetFact) -> None:
+        """Let the state know; that another release runs must outlive a crash in the next second."""
+        before = state.deploys.current_since
+        state.apply(fact)
+        if isinstance(fact, DURABLE):
+            marks = self._heard.setdefault(fact.target, deque(maxlen=MARKS_KEPT))
+            marks.append(keep.mark(fact))
+        if state.deploys.current_since != before:
+            self._due.pop(fact.target, None)
+            self._history_due.pop(fact.target, None)
+            self._soon.set()
+
+    def revive(
+        self,
+        states: Mapping[TargetName, TargetState],
+        recalled: Recalled,
+        apply: Callable[[TargetFact], None],
+    ) -> None:
+        """Let new states go on where the earlier process stopped."""
+        for name, state in states.items():
+            self._heard.pop(name, None)
+            keep.revive(
+                state,
+                recalled.states.get(name),
+                regressions=recalled.regressions.get(name),
+                ledger=recalled.ledgers.get(name, {}),
+                facts=recalled.facts.get(name, []),
+                now=self._clock.now(),
+                apply=apply,
+            )
+        self.revived = True
+
+    async def run(self, states: Callable[[], Mapping[TargetName, TargetState]]) -> None:
+        """Write until cancelled."""
+        while True:
+            await self.write(states())
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._soon.wait()
+            except TimeoutError:
+                pass
+            self._soon.clear()
+
+    async def write(
+        self, states: Mapping[TargetName, TargetState], *, everything: bool = False
+    ) -> None:
+        """Those that are due, or all: in one write, and what is large in another one."""
+        now, steady = self._clock.now(), self._clock.monotonic()
+        small: dict[TargetName, Json] = {}
+        large: dict[TargetName, Json] = {}
+        for name, state in states.items():
+            if everything or self._due.get(name, steady) <= steady:
+                self._due[name] = steady + _every(state)
+                small[name] = keep.as_json(state, now, self._heard.get(name, ()))
+            if not state.regressions.watches:
+                continue
+            if everything or self._history_due.get(name, steady) <= steady:
+                self._history_due[name] = steady + _history_every(state, now)
+                large[name] = keep.regressions_as_json(state, now)
+        if small:
+            await self._keeping.keep_states(small)
+        if large:
+            await self._keeping.keep_regressions(large)
+
+
+def _every(state: TargetState) -> float:
+    """Twice as often as a gap would be one, for what was lost in a crash is a gap."""
+    ages = [watch.signal.max_age_seconds for watch in state.watches.values()]
+    return min([AT_MOST_SECONDS, *(age / 2 for age in ages)])
+
+
+def _history_every(state: TargetState, now: float) -> float:
+    watched = now - state.deploys.current_since <= state.policy.safety.watch_seconds
+    return 2 * AT_MOST_SECONDS if watched else AT_REST_SECONDS

@@ -5,8 +5,10 @@ Both scrape the sandbox, whose numbers come from requests that were really made.
 
 import contextlib
 import math
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,8 +19,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from rollbackd.clock import FakeClock
+from rollbackd.core.errors import Rejected
 from rollbackd.core.facts import Histogram, MissReason, Ratio, Value
-from rollbackd.core.ports import Missed, Reading
+from rollbackd.core.ports import ByMachine, KnowsPast, Missed, Reading
 from rollbackd.plugins import ProbeContext
 from rollbackd.sandbox.listener import Listener
 from rollbackd.sandbox.server import Sandbox
@@ -30,7 +34,7 @@ from tests.integration.peers import (
     victoria_metrics,
 )
 from tests.support import until
-from tests.unit.probes.loopback import build, context, take
+from tests.unit.probes.loopback import WatchedPlatform, build, context, machine, take
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -54,12 +58,12 @@ async def asked(start: Start, directory: Path, image: str) -> AsyncIterator[tupl
         assert quoted == []
 
 
-async def until_filled(peer: Peer) -> None:
-    """The window holds scrapes and nothing else, from its first second on."""
-    query = f'min(count_over_time(fly_edge_http_responses_count{{app="shop"}}[{WINDOW:.0f}s]))'
+async def until_filled(peer: Peer, seconds: float = WINDOW) -> None:
+    """So many seconds hold scrapes and nothing else, from the first one on."""
+    query = f'min(count_over_time(fly_edge_http_responses_count{{app="shop"}}[{seconds:.0f}s]))'
 
     async def filled() -> bool:
-        return ((await peer.number(query)) or 0) >= WINDOW - 1
+        return ((await peer.number(query)) or 0) >= seconds - 1
 
     await until(filled, 40)
 
@@ -141,6 +145,112 @@ async def test_own_queries_give_numbers_and_what_is_not_there_is_a_miss(
     assert refused.detail in {"bad_data", "status 422"}
     # VictoriaMetrics leaves NaN out of its answer; to both of us it is a miss.
     assert reason(unreal) in {MissReason.NOT_A_NUMBER, MissReason.EMPTY}
+
+
+@EITHER
+@pytest.mark.parametrize(
+    "config",
+    [
+        "errors",
+        "latency",
+        {"value": 'sum(rate(fly_edge_http_responses_count{app="shop"}[$window]))'},
+        {
+            "total": "sum by (instance) (increase(fly_app_http_responses_count[$window]))",
+            "bad": "sum by (instance) "
+            '(increase(fly_app_http_responses_count{status=~"5.."}[$window]))',
+            "by": "instance",
+        },
+    ],
+    ids=["errors", "latency", "value", "by"],
+)
+async def test_the_past_says_what_was_said_at_the_time(
+    start: Start, tmp_path: Path, config: Any
+) -> None:
+    """The same query at the same moments, by range and one by one."""
+    preset = isinstance(config, str)
+    kind = "fly_edge" if preset else "prometheus"
+    config = {"preset": config, **NOW} if preset else {**config, **NOW}
+    async with asked(start, tmp_path, "errors-30") as (_, peer):
+        await until_filled(peer, 2.5 * WINDOW)
+        now = time.time() - 3  # what is newer may be stored and not yet to be read
+        probe = build(kind, config, about(peer))
+        assert isinstance(probe, KnowsPast)
+        past = await probe.past(now - 86_400, now, WINDOW)
+        await probe.close()
+        singly = [await at_the_time(kind, config, peer, at) for at, _ in past]
+
+    assert past
+    assert [at % WINDOW for at, _ in past] == [0.0] * len(past)
+    assert now - 120 < past[0][0] <= past[-1][0] <= now  # nothing of the time before
+    assert now - past[-1][0] <= WINDOW
+    assert [measure for _, measure in past] == singly
+
+
+async def at_the_time(kind: str, config: Any, peer: Peer, at: float) -> Reading:
+    clock = FakeClock(at)
+    return await take(
+        kind, config, context(prometheus=peer.url, interval=WINDOW, seconds=5, clock=clock)
+    )
+
+
+@EITHER
+async def test_two_weeks_of_nothing_are_an_empty_past(start: Start, tmp_path: Path) -> None:
+    """14 days every 15 s: more points than either of them gives at once."""
+    async with start(tmp_path, scrape_config("edge", "127.0.0.1:9", "1s")) as peer:
+        probe = build("prometheus", {"value": "vector(3) + 0 * no_such_series"}, about(peer))
+        constant = build("prometheus", {"value": "vector(3)"}, about(peer))
+        assert isinstance(probe, KnowsPast)
+        assert isinstance(constant, KnowsPast)
+        now = time.time()
+        try:
+            assert await probe.past(now - 14 * 86_400, now, 15.0) == []
+            everything = await constant.past(now - 14 * 86_400, now, 15.0)
+        finally:
+            await probe.close()
+            await constant.close()
+
+    assert {measure for _, measure in everything} == {Value(value=3.0)}
+    assert {later - before for (before, _), (later, _) in pairwise(everything)} == {15.0}
+    assert len(everything) == pytest.approx(14 * 5760, abs=4)  # its delay is left out
+
+
+@EITHER
+async def test_a_past_that_is_refused_is_an_error_of_ours(start: Start, tmp_path: Path) -> None:
+    async with start(tmp_path, scrape_config("edge", "127.0.0.1:9", "1s")) as peer:
+        probe = build("prometheus", {"value": "sum(", **NOW}, about(peer))
+        assert isinstance(probe, KnowsPast)
+        try:
+            with pytest.raises(Rejected):
+                await probe.past(time.time() - 3600, time.time(), 30.0)
+        finally:
+            await probe.close()
+
+
+@EITHER
+async def test_the_presets_tell_the_machines_of_two_releases_apart(
+    start: Start, tmp_path: Path
+) -> None:
+    async with asked(start, tmp_path, "one-bad-60") as (box, peer):
+        await until_filled(peer)
+        ids = [machine.id for machine in box.machines]
+        known = [machine(id=name, release_version=41 + n) for n, name in enumerate(ids)]
+        made_with = context(
+            prometheus=peer.url, interval=WINDOW, seconds=5, platform=WatchedPlatform(known)
+        )
+
+        errors = await take("fly_edge", {"preset": "errors", **NOW}, made_with)
+        latency = await take("fly_edge", {"preset": "latency", **NOW}, made_with)
+        counted = await peer.query("sum by (instance) (fly_app_http_responses_count)")
+
+    assert {labels["instance"] for labels, _ in counted} == set(ids)
+    assert isinstance(errors, ByMachine), errors
+    shares = {name: part for name, part in errors.parts if isinstance(part, Ratio)}
+    assert set(shares) == set(ids)
+    assert sorted(round(part.bad / part.total, 1) for part in shares.values()) == [0.0, 0.6]
+    assert isinstance(errors.whole, Ratio)
+    assert sum(p.total for p in shares.values()) == pytest.approx(errors.whole.total, rel=0.1)
+    assert isinstance(latency, ByMachine), latency
+    assert {name for name, _ in latency.parts} == set(ids)
 
 
 @EITHER

@@ -7,8 +7,7 @@ person, only how often the app was down before the release.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from rollbackd.core.model import JsonObject
@@ -72,7 +71,7 @@ class HardDown:
         self._bad += bad
         self._total += total
 
-    def close(self, start_at: float, *, gapped: AbstractSet[str], neutral: bool) -> bool | None:
+    def close(self, start_at: float, *, gapped: Collection[str], neutral: bool) -> bool | None:
         """End the tick: whether it was down; None: nobody knows.
 
         `gapped`: the sources that were silent for too long. A streak needs one that never was.
@@ -81,7 +80,7 @@ class HardDown:
         failed, bad, total = self._failed, self._bad, self._total
         self._clear()
         if self.streak:
-            self._steady -= gapped
+            self._steady = self._steady.difference(gapped)
             if not self._steady:
                 self.stop()
         down = all(votes.values()) if votes else None

@@ -58,8 +58,8 @@ class Stretch:
 class History:
     """Stretches of ticks, oldest first, and the one being written."""
 
-    __slots__ = ("_empty", "_end_at", "_open", "_start_at", "at_most_seconds", "bounds",
-                 "covered_seconds", "stretches")  # fmt: skip
+    __slots__ = ("_empty", "_end_at", "_full", "_nothing", "_open", "_start_at", "at_most_seconds",
+                 "bounds", "covered_seconds", "stretches")  # fmt: skip
 
     def __init__(self, at_most_seconds: float, bounds: tuple[float, ...]) -> None:
         self.at_most_seconds = at_most_seconds
@@ -69,6 +69,11 @@ class History:
         self._open = array("d")
         self._start_at = self._end_at = 0.0
         self._empty = 0
+        self._measure()
+
+    def _measure(self) -> None:
+        self._nothing = [0.0] * (1 + len(self.bounds))
+        self._full = ROWS * len(self._nothing)
 
     def add(self, start_at: float, end_at: float, row: Row | None) -> None:
         """One tick. None: nothing was seen in it."""
@@ -76,14 +81,14 @@ class History:
             if not self._open:
                 return
             self._empty += 1
-            self._open.extend([0.0] * (1 + len(self.bounds)))
+            self._open.extend(self._nothing)
         else:
             if not self._open:
                 self._start_at = start_at
             self._empty = 0
             self._open.extend(row)
         self._end_at = end_at
-        if self._empty >= EMPTY_ROWS or len(self._open) >= ROWS * (1 + len(self.bounds)):
+        if self._empty >= EMPTY_ROWS or len(self._open) >= self._full:
             self.cut()
 
     def cut(self) -> None:
@@ -103,6 +108,7 @@ class History:
         if bounds != self.bounds:
             self.cut()
             self.bounds = bounds
+            self._measure()
 
     def strike(self, since: float) -> None:
         """Forget what began at `since` or later; a stretch must have been cut there."""
@@ -177,7 +183,7 @@ class History:
 
     def as_json(self) -> JsonObject:
         return {
-            "bounds": [*self.bounds],
+            "bounds": [*map(float, self.bounds)],
             "stretches": [_stretch_json(s) for s in self.stretches],
             "open": [*self._open],
             "covered": self.covered_seconds,
@@ -188,6 +194,7 @@ class History:
 
     def restore(self, kept: JsonObject) -> None:
         self.bounds = _floats(kept["bounds"])
+        self._measure()
         stretches = kept["stretches"]
         assert isinstance(stretches, list), "written by as_json"
         self.stretches = [_stretch_of(s) for s in stretches if isinstance(s, dict)]
@@ -253,7 +260,7 @@ def _stretch_json(stretch: Stretch) -> JsonObject:
         "end": stretch.end_at,
         "rows": stretch.rows,
         "covered": stretch.covered_seconds,
-        "bounds": [*stretch.bounds],
+        "bounds": [*map(float, stretch.bounds)],
         "sums": [*stretch.sums],
         "kept": [*stretch.kept],
         "scale": stretch.scale,

@@ -48,9 +48,14 @@ class RegressionWatch(Judged):
             if outcome is CheckOutcome.OK:
                 self.hard.stop()  # an answer ends it at once, not at the end of the tick
         for stream in self.streams.values():
-            if stream.probe == probe and stream.arrive(at):
-                count = partial(self._count, stream, at, measure, counts=counts)
-                self.clock.place(at - stream.delay_seconds, count)
+            if stream.probe != probe or not stream.arrive(at):
+                continue
+            told = at - stream.delay_seconds
+            if told <= self.clock.end:
+                self._count(stream, at, measure, counts=counts)
+            else:
+                later = partial(self._count, stream, at, measure, counts=counts)
+                self.clock.place(told, later)
 
     def take_part(
         self, at: float, probe: ProbeName, measure: Measure, *, who: str, new: bool
@@ -156,14 +161,13 @@ class RegressionWatch(Judged):
         age = self._age(start)
         if age is not None:
             self._compare(start, end, age)
-        late = [
-            stream.close(start, end, age_seconds=age, neutral=self.compares)
-            for stream in self.streams.values()
-        ]
-        if any(late):
+        late, neutral = False, self.compares
+        for stream in self.streams.values():
+            late |= stream.close(start, end, age_seconds=age, neutral=neutral)
+        if late:
             raise_recent(self)
-        gapped = {name for name, stream in self.streams.items() if stream.gapped}
-        neutral = self.compares or age is None
+        neutral = neutral or age is None
+        gapped = {name for name, s in self.streams.items() if s.gapped} if self.hard.streak else ()
         down = self.hard.close(start, gapped=gapped, neutral=neutral)
         young = age is not None and age < WARM_SECONDS
         self.downs.add(start, end, None if down is None or young else (1.0, float(down)))

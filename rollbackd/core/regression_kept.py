@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rollbackd.core.evidence import Evidence
 from rollbackd.core.frozen import baseline_of
 from rollbackd.core.model import Json, JsonObject
-from rollbackd.core.stream import Seen, Stream
+from rollbackd.core.stream import Stream
 from rollbackd.core.streams import Frozen
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def restore(watch: Judged, kept: JsonObject) -> None:
 
 def _stream_json(stream: Stream) -> JsonObject:
     times: JsonObject = {name: _kept(getattr(stream, name)) for name in TIMES}
-    recent: list[Json] = [[seen.bad, seen.total, float(seen.over)] for seen in stream.recent]
+    recent: list[Json] = [[bad, total, float(over)] for bad, total, over in stream.recent]
     latest: list[Json] = [[bad, total] for bad, total in stream.latest]
     return {
         **times,
@@ -82,7 +82,7 @@ def _restore_stream(stream: Stream, kept: JsonObject) -> None:
         setattr(stream, name, _number(kept[name], math.inf if name == "first_at" else -math.inf))
     stream.history.restore(_object(kept["history"]))
     stream.run.restore(_object(kept["run"]))
-    stream.recent.extend(Seen(bad, total, over > 0) for bad, total, over in _rows(kept["recent"]))
+    stream.recent.extend((bad, total, over > 0) for bad, total, over in _rows(kept["recent"]))
     stream.latest.extend((bad, total) for bad, total in _rows(kept["latest"]))
     stream.ticks, stream.waited = int(_number(kept["ticks"], 0)), int(_number(kept["waited"], 0))
     stream.missed, stream.gap = bool(kept["missed"]), bool(kept["gap"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from rollbackd.core.bad_run import BadRun
 from rollbackd.core.baseline import pick_bound
@@ -29,12 +29,7 @@ AGE_STEPS: Final = 2.5  # of the tick or the interval: older than this, nothing 
 JUST_NOW, LATELY = 3, 6  # ticks with data
 
 
-class Seen(NamedTuple):
-    """One tick with data."""
-
-    bad: float
-    total: float
-    over: bool  # worse than tolerated
+Seen: TypeAlias = tuple[float, float, bool]  # bad, total, and whether that is over the tolerance
 
 
 class Stream:
@@ -58,9 +53,12 @@ class Stream:
         self.taken_at = -math.inf  # the newest that is in a tick
         self.gap_ended_at = -math.inf
         self.baseline: Baseline | None = None
+        self.tolerance = math.inf
+        self.weight = 0.0
+        self.judges = False  # whether it can accuse the release
         self.evidence: Evidence | None = None
         self.run = BadRun()
-        self.recent: deque[Seen] = deque(maxlen=LATELY)  # judged ones
+        self.recent: deque[Seen] = deque(maxlen=LATELY)
         self.latest: deque[tuple[float, float]] = deque(maxlen=LATELY)  # bad, total; judged or not
         self.ticks = 0  # with data, since the evidence began
         self.waited = 0  # ticks that could have begun it
@@ -138,10 +136,9 @@ class Stream:
         Returns whether more came to be known of the time before the release.
         """
         row, self.row = self.row, None
-        age = None if age_seconds is None else age_seconds - self.delay_seconds
-        young = age is not None and age < WARM_SECONDS
         late, self.late_row = self.late_row, None
-        self.history.add(start_at, end_at, late if young else row)
+        age = math.inf if age_seconds is None else age_seconds - self.delay_seconds
+        self.history.add(start_at, end_at, late if age < WARM_SECONDS else row)
         self.gapped = self.gap or end_at - self.taken_at > self.max_age_seconds
         self.gap = False
         if self.gapped:
@@ -149,8 +146,8 @@ class Stream:
             self.missed = True
         if row is not None:
             self.latest.append((row[1], row[0]))
-        if age is not None and not neutral and self.judges:
-            self._step(start_at, self._bad_of(row), age)
+        if self.judges and not neutral and age_seconds is not None:
+            self._step(start_at, row, age)
         return late is not None
 
     def flush(self, start_at: float, end_at: float) -> None:
@@ -165,47 +162,52 @@ class Stream:
         self.row = self.late_row = None
         self.gap = False
 
-    def _bad_of(self, row: Row | None) -> tuple[float, float] | None:
-        """Bad and total of a tick by the bound that was frozen."""
-        if row is None or self.baseline is None or self.history.bounds != self.baseline.bounds:
-            return None
-        return row[1 + self.baseline.bound], row[0]
-
-    def _step(self, start_at: float, seen: tuple[float, float] | None, age: float) -> None:
-        assert self.evidence is not None, "it judges"
-        if not self.evidence.started:
+    def _step(self, start_at: float, row: Row | None, age: float) -> None:
+        baseline, evidence = self.baseline, self.evidence
+        assert baseline is not None, "it judges"
+        assert evidence is not None, "it judges"
+        if row is not None and self.history.bounds != baseline.bounds:
+            row = None  # counted in another way than before: not to be compared
+        if not evidence.started:
             if age < self.kind.grace_seconds:
                 return
-            if seen is None:
+            if row is None:
                 self.waited += 1
                 return
             if self.missed and self.waited:
-                self.evidence.skip(self.waited)
-        if seen is None:
-            self.evidence.step(None)
+                evidence.skip(self.waited)
+        if row is None:
+            evidence.step(None)
             return
-        bad, total = seen
-        young = self.kind.warm and age < WARM_SECONDS
-        ratio = bad / total / (max(self.tolerance, WARM_TOLERANCE) if young else self.tolerance)
-        self.evidence.step(ratio)
+        total, bad, tolerated = row[0], row[1 + baseline.bound], self.tolerance
+        if self.kind.warm and age < WARM_SECONDS and tolerated < WARM_TOLERANCE:
+            tolerated = WARM_TOLERANCE
+        ratio = bad / total / tolerated
+        evidence.step(ratio)
         self.ticks += 1
-        self.recent.append(Seen(bad, total, ratio > 1))
+        self.recent.append((bad, total, ratio > 1))
         self.run.add(start_at, bad, total, ratio)
 
     # The release ---------------------------------------------------------------------------
 
     def begin(self, baseline: Baseline) -> None:
         """Evidence starts anew against `baseline`."""
-        self.baseline = baseline
+        self.evidence = None
+        if baseline.used:
+            cap = cap_of(odds=self.odds_needed, weight=baseline.weight, ticks=baseline.persistence)
+            self.evidence = Evidence(cap=cap, tick_seconds=self.tick_seconds)
+        self.tolerate(baseline)
         self.ticks = self.waited = 0
         self.missed = False
         self.recent.clear()
         self.latest.clear()
         self.run.stop()
-        self.evidence = None
-        if baseline.used:
-            cap = cap_of(odds=self.odds_needed, weight=baseline.weight, ticks=baseline.persistence)
-            self.evidence = Evidence(cap=cap, tick_seconds=self.tick_seconds)
+
+    def tolerate(self, baseline: Baseline) -> None:
+        """Go on against a baseline that was raised."""
+        self.baseline, self.weight = baseline, baseline.weight
+        self.tolerance = baseline.tolerance
+        self.judges = self.evidence is not None and baseline.tolerance < math.inf
 
     def forget(self) -> None:
         """What was counted accuses nobody any more."""
@@ -240,22 +242,9 @@ class Stream:
     # What is asked -------------------------------------------------------------------------
 
     @property
-    def tolerance(self) -> float:
-        return math.inf if self.baseline is None else self.baseline.tolerance
-
-    @property
-    def judges(self) -> bool:
-        """Whether it can accuse the release."""
-        return self.evidence is not None and self.tolerance < math.inf
-
-    @property
     def known_enough(self) -> bool:
         """Whether enough was seen of the time before the release."""
         return self.baseline is not None and self.baseline.enough and self.baseline.unbroken
-
-    @property
-    def weight(self) -> float:
-        return 0.0 if self.baseline is None else self.baseline.weight
 
     @property
     def odds(self) -> float:
@@ -266,7 +255,9 @@ class Stream:
 
     def well(self, ticks: int) -> bool:
         """Whether its last `ticks` ticks with data were all tolerable."""
-        return len(self.recent) >= ticks and not any(s.over for s in list(self.recent)[-ticks:])
+        return len(self.recent) >= ticks and not any(
+            over for _, _, over in list(self.recent)[-ticks:]
+        )
 
     def plain_rate(self) -> float | None:
         """The share of bad ones in the last ticks; None while there are too few."""
@@ -278,4 +269,4 @@ class Stream:
         """Bad and total of the present bad run, else of the last ticks."""
         if self.run.since is not None:
             return self.run.bad, self.run.total
-        return math.fsum(s.bad for s in self.recent), math.fsum(s.total for s in self.recent)
+        return math.fsum(s[0] for s in self.recent), math.fsum(s[1] for s in self.recent)

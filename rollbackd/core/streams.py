@@ -127,7 +127,7 @@ def _raise(watch: Watching, rates: Mapping[str, float], *, since: float) -> None
         if stream.baseline is not None
     }
     for name, baseline in tied(baselines).items():
-        watch.streams[name].baseline = baseline
+        watch.streams[name].tolerate(baseline)
 
 
 def _need(watch: Watching, down: Sequence[float], votes: Sequence[float]) -> int | None:

@@ -42,7 +42,8 @@ class TickClock:
         """The open tick ended: open the next, and take in what waited for it."""
         assert self.origin is not None, "it runs"
         self._open(round((self.end - self.origin) / self.tick_seconds))
-        self.drain(self.end)
+        if self._waiting:
+            self.drain(self.end)
 
     def skip_idle(self, until: float) -> None:
         """Jump over most of a long silence, when nothing waits any more."""
@@ -61,8 +62,6 @@ class TickClock:
 
     def drain(self, until: float) -> None:
         """Take in what tells of the time up to `until`."""
-        if not self._waiting:
-            return
         waiting, self._waiting = self._waiting, deque()
         for told, take in waiting:
             if told > until:

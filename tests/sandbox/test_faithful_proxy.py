@@ -94,7 +94,7 @@ async def test_a_machine_can_be_forced_and_there_is_no_fallback(fleet: Sandbox) 
     assert preferred.status_code == 200
 
 
-def test_a_machine_hears_which_preferred_one_could_not_be_reached(box: Sandbox) -> None:
+async def test_a_machine_hears_which_preferred_one_could_not_be_reached(box: Sandbox) -> None:
     here = box.machines[0]
     wished = Message(headers={"fly-prefer-instance-id": "gone"})
     met = Message(headers={"fly-prefer-instance-id": here.id})

@@ -188,3 +188,9 @@ def test_the_health_paths_are_those_of_get_checks_services_first() -> None:
     )
 
     assert health_paths_of(made) == ["/healthz", "/top"]
+
+
+def test_its_address_in_the_private_network_is_known_where_it_has_one() -> None:
+    there = view(machine(private_ip="fdaa:0:3ec2:a7b::2"), content="", now=NOW)
+    assert there.private_ip == "fdaa:0:3ec2:a7b::2"
+    assert view(machine(), content="", now=NOW).private_ip == ""

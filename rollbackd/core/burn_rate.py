@@ -24,12 +24,15 @@ LATE: Final = 1.5  # intervals a sample may come after the previous one and stil
 
 
 class Cell(NamedTuple):
-    """Sums of one sixtieth of a window; `covered` are the seconds that samples told of."""
+    """Sums of one sixtieth of a window; `covered` are the seconds that samples told of, `busiest`
+    the most events a second that one of them did.
+    """
 
     nth: int
     bad: float
     total: float
     covered: float
+    busiest: float
 
 
 class BurnWindow:
@@ -51,6 +54,7 @@ class BurnWindow:
     def add(self, at: float, bad: float, total: float, covered: float) -> None:
         """Take a sample in that tells of the `covered` seconds before `at`. Late ones are left."""
         index = math.floor(at / self.seconds * CELLS)
+        busiest = total / covered if covered > 0 else 0.0
         if not self._cells:
             self._from = at - covered
         elif index < self._cells[-1].nth:
@@ -58,8 +62,9 @@ class BurnWindow:
         elif index == self._cells[-1].nth:
             last = self._cells.pop()
             bad, total, covered = last.bad + bad, last.total + total, last.covered + covered
+            busiest = max(busiest, last.busiest)
         self._until = at
-        self._cells.append(Cell(index, bad, total, covered))
+        self._cells.append(Cell(index, bad, total, covered, busiest))
         while self._cells[0].nth <= index - CELLS:
             self._cells.popleft()
         self._sum()
@@ -67,12 +72,11 @@ class BurnWindow:
     def _sum(self) -> None:
         # Anew each time: what is added and taken away again leaves a residue.
         self.bad = self.total = self.covered = self._busiest = 0.0
-        for _, bad, total, covered in self._cells:
+        for _, bad, total, covered, busiest in self._cells:
             self.bad += bad
             self.total += total
             self.covered += covered
-            if covered > 0:
-                self._busiest = max(self._busiest, total / covered)
+            self._busiest = max(self._busiest, busiest)
         oldest = (self._cells[-1].nth - CELLS + 1) * self.seconds / CELLS
         self.lost = max(0.0, self._until - max(self._from, oldest) - self.covered)
 
@@ -172,12 +176,10 @@ def _cells(rows: list[Json]) -> deque[Cell]:
 
 def _cell(row: Json) -> Cell | None:
     match row:
-        case [int() as nth, int() | float() as bad, int() | float() as total, covered] if (
-            isinstance(covered, int | float)
-            and all(map(math.isfinite, (bad, total, covered)))
-            and 0 <= bad <= total
-            and covered >= 0
-        ):
-            return Cell(nth, float(bad), float(total), float(covered))
+        case [int() as nth, *numbers] if len(numbers) == len(Cell._fields) - 1:
+            counts = [float(n) for n in numbers if isinstance(n, int | float)]
         case _:
             return None
+    if len(counts) < len(numbers) or not all(math.isfinite(n) and n >= 0 for n in counts):
+        return None
+    return Cell(nth, *counts) if counts[0] <= counts[1] else None

@@ -116,6 +116,15 @@ def test_a_gap_is_uncovered_time_that_counts_as_clean_at_the_busiest_pace() -> N
     assert window.ratio == pytest.approx(600 / (6000 + 900 * 100 / 30))
 
 
+def test_the_busiest_pace_is_that_of_one_sample() -> None:
+    window = BurnWindow(HOUR)
+    for at, total in ((10.0, 100), (20.0, 300), (30.0, 100), (1230.0, 100)):
+        window.add(at, 1, total, 10)
+
+    assert window.lost == 1190
+    assert window.ratio == 4 / (600 + 1190 * 30)
+
+
 def test_a_sample_that_comes_late_covers_its_interval_only() -> None:
     burn = rate([(30.0, 0, 10), (74.0, 0, 10), (200.0, 0, 10)])
 
@@ -167,7 +176,7 @@ def test_it_goes_on_where_an_earlier_process_stopped(samples: list[Sample]) -> N
     assert (two.long.lost, two.short.lost) == (one.long.lost, one.short.lost)
 
 
-CELL = [3, 1, 2, 30]
+CELL = [3, 1, 2, 30, 1]
 
 
 @pytest.mark.parametrize(
@@ -178,12 +187,12 @@ CELL = [3, 1, 2, 30]
         {"from": math.nan, "until": 1, "cells": [CELL]},
         {"from": 0, "until": 1, "cells": "no"},
         {"from": 0, "until": 1, "cells": []},
-        {"from": 0, "until": 1, "cells": [CELL, [3, 1, 2, 30]]},
-        {"from": 0, "until": 1, "cells": [[3, 3, 2, 30]]},
-        {"from": 0, "until": 1, "cells": [[3, -1, 2, 30]]},
-        {"from": 0, "until": 1, "cells": [[3, 1, 2, -30]]},
-        {"from": 0, "until": 1, "cells": [[3, 1, 2, "x"]]},
-        {"from": 0, "until": 1, "cells": [[3, 1, math.nan, 30]]},
+        {"from": 0, "until": 1, "cells": [CELL, [3, 1, 2, 30, 1]]},
+        {"from": 0, "until": 1, "cells": [[3, 3, 2, 30, 1]]},
+        {"from": 0, "until": 1, "cells": [[3, -1, 2, 30, 1]]},
+        {"from": 0, "until": 1, "cells": [[3, 1, 2, -30, 1]]},
+        {"from": 0, "until": 1, "cells": [[3, 1, 2, "x", 1]]},
+        {"from": 0, "until": 1, "cells": [[3, 1, math.nan, 30, 1]]},
         {"from": 0, "until": 1, "cells": [[3, 1, 2]]},
         5,
     ],

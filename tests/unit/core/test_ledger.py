@@ -228,6 +228,27 @@ def test_a_blessed_release_stays_good_whatever_is_seen_of_it() -> None:
     assert views(world)[42] == ("good", "was blessed by ann: I looked")
 
 
+def test_another_build_of_a_blessed_commit_is_not_accused_along_with_it() -> None:
+    ledger = Ledger()
+    ledger.bless(R42)
+
+    ledger.accuse(R42, 100, why="breached", known=KNOWN)
+
+    assert ledger.standing(R42) is Standing.GOOD
+    assert ledger.standing(made(44, C)) is Standing.UNKNOWN
+
+
+def test_a_blessed_release_is_good_though_its_commit_is_bad_in_another_build() -> None:
+    ledger = Ledger()
+    ledger.bless(R42)
+    rebuilt = made(44, C)
+
+    ledger.accuse(rebuilt, 100, why="breached", known=(rebuilt,))
+
+    assert ledger.standing(rebuilt) is Standing.BAD
+    assert ledger.standing(R42) is Standing.GOOD
+
+
 def test_a_blessed_release_that_is_rolled_back_from_is_quarantined_all_the_same() -> None:
     world = breached_world()
     bless(world, 42, 144)

@@ -120,6 +120,15 @@ def test_our_own_rollback_is_no_release_that_was_tried() -> None:
     assert world.state.ledger.trial.watched == {42}
 
 
+def test_nor_is_it_where_its_record_is_seen_before_the_last_machine_switched() -> None:
+    world = breached_world()
+    world.started(146, release(42), release(41))
+    world.releases(148, release(43, "image-41"), release(42), release(41))
+    world.switched(150, version=43)
+
+    assert world.state.ledger.trial.watched == {42}
+
+
 @pytest.mark.parametrize(
     ("acted", "asked", "fine", "sentence"),
     [

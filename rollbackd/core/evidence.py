@@ -29,23 +29,36 @@ def cap_of(*, odds: float, weight: float, ticks: int) -> float:
 
 
 class Evidence:
-    """Five numbers, and the odds they make: 1 until the first tick.
+    """Eight numbers, and the odds they make: 1 until the first tick.
 
-    It is stepped once a tick per stream, so the four bets are written out.
+    A release that is bad is bad from the start, as a rule; a burst may come at any time. So a tick
+    of what began with the release multiplies by `cap` at most, a tick of what began later by
+    `late_cap` (docs/adr/0007-bursts-and-little-history.md). A lower cap only lowers the odds: the
+    bound above stays. It is stepped once a tick per stream, so the four bets are written out.
     """
 
-    __slots__ = ("_cap", "_fade", "_rest", "_sums", "odds", "started")
+    __slots__ = (
+        "_age_seconds", "_cap", "_fade", "_late_cap", "_rest", "_run_cap", "_sums",
+        "_tick_seconds", "_well", "odds", "started",
+    )  # fmt: skip
 
-    def __init__(self, *, cap: float, tick_seconds: float) -> None:
+    def __init__(self, *, cap: float, tick_seconds: float, late_cap: float | None = None) -> None:
         self._cap = cap
+        self._late_cap = cap if late_cap is None else late_cap
+        self._tick_seconds = tick_seconds
+        self._age_seconds = 0.0  # since the first tick began, as the next one does
+        self._run_cap: float | None = None  # of what is bad now; None: nothing is
+        self._well = 0.0  # bad ones tolerated since the last tick over it
         self._fade = 1 - math.exp(-tick_seconds / ONSET_MEAN_SECONDS)
         self._sums = NOTHING
         self._rest = 1.0
         self.started = False
         self.odds = 1.0
 
-    def step(self, ratio: float | None) -> None:
-        """One tick. `ratio`: observed over tolerated share of bad ones; None: nothing was seen."""
+    def step(self, ratio: float | None, tolerated: float = math.inf) -> None:
+        """One tick. `ratio`: observed over tolerated share of bad ones; None: nothing was seen.
+        `tolerated`: how many bad ones would have been.
+        """
         stake = self._rest * self._fade if self.started else FIRST_SHARE
         self.started = True
         rest = self._rest - stake
@@ -54,7 +67,7 @@ class Evidence:
         if ratio is None:
             a, b, c, d = a + stake, b + stake, c + stake, d + stake
         else:
-            over, cap = ratio - 1, self._cap
+            over, cap = ratio - 1, self._cap_now(ratio, tolerated)
             a = (a + stake) * (f if (f := 1 + BETS[0] * over) < cap else cap)
             b = (b + stake) * (f if (f := 1 + BETS[1] * over) < cap else cap)
             c = (c + stake) * (f if (f := 1 + BETS[2] * over) < cap else cap)
@@ -62,21 +75,44 @@ class Evidence:
             if a + b + c + d > CEILING:
                 a, b, c, d = (min(s, CEILING) for s in (a, b, c, d))
         self._sums = (a, b, c, d)
+        self._age_seconds += self._tick_seconds
         self.odds = (a + b + c + d) / 4 + rest
+
+    def _cap_now(self, ratio: float, tolerated: float) -> float:
+        """A single tick without errors ends nothing where one would hardly have had any."""
+        if ratio > 1:
+            if self._run_cap is None:
+                early = self._age_seconds <= EARLY_SECONDS
+                self._run_cap = self._cap if early else self._late_cap
+            self._well = 0.0
+            return self._run_cap
+        self._well = min(self._well + tolerated, WELL_AGAIN)
+        if self._well == WELL_AGAIN:
+            self._run_cap = None
+        return self._cap  # nothing grows now
 
     def skip(self, ticks: float) -> None:
         """The first `ticks` went by unseen: their stake is lost, nobody is accused by it."""
         rest = (self._rest if self.started else 1 - FIRST_SHARE) * (1 - self._fade) ** ticks
         self._rest = rest if rest > CRUMBS else 0.0
+        self._age_seconds += ticks * self._tick_seconds
         self.started = True
         self.forget()
 
     def forget(self) -> None:
         """What was counted accuses nobody any more. The stake it took is not given back."""
         self._sums, self.odds = NOTHING, self._rest
+        self._run_cap, self._well = None, 0.0
 
     def as_json(self) -> JsonObject:
-        return {"sums": [*self._sums], "rest": self._rest, "started": self.started}
+        return {
+            "sums": [*self._sums],
+            "rest": self._rest,
+            "started": self.started,
+            "age": self._age_seconds,
+            "run_cap": self._run_cap,
+            "well": self._well,
+        }
 
     def restore(self, kept: JsonObject) -> None:
         sums, rest = kept["sums"], kept["rest"]
@@ -85,4 +121,10 @@ class Evidence:
         a, b, c, d = (float(s) for s in sums if isinstance(s, float | int))
         self._sums, self._rest = (a, b, c, d), float(rest)
         self.started = bool(kept["started"])
+        age, run_cap, well = kept["age"], kept["run_cap"], kept["well"]
+        assert isinstance(age, float | int), "written by as_json"
+        assert isinstance(well, float | int), "written by as_json"
+        self._age_seconds = float(age)
+        self._run_cap = float(run_cap) if isinstance(run_cap, float | int) else None
+        self._well = float(well)
         self.odds = (a + b + c + d) / 4 + self._rest

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from rollbackd.core.bad_run import BadRun
-from rollbackd.core.baseline import pick_bound
+from rollbackd.core.baseline import early_persistence, late_persistence, pick_bound
 from rollbackd.core.evidence import Evidence, cap_of
 from rollbackd.core.facts import Histogram, Measure, MeasureKind, Ratio
 from rollbackd.core.frozen import Baseline, Past
@@ -183,7 +183,7 @@ class Stream:
         if self.kind.warm and age < WARM_SECONDS and tolerated < WARM_TOLERANCE:
             tolerated = WARM_TOLERANCE
         ratio = bad / total / tolerated
-        evidence.step(ratio)
+        evidence.step(ratio, tolerated * total)
         self.ticks += 1
         self.recent.append((bad, total, ratio > 1))
         self.run.add(start_at, bad, total, ratio)
@@ -194,8 +194,12 @@ class Stream:
         """Evidence starts anew against `baseline`."""
         self.evidence = None
         if baseline.used:
-            cap = cap_of(odds=self.odds_needed, weight=baseline.weight, ticks=baseline.persistence)
-            self.evidence = Evidence(cap=cap, tick_seconds=self.tick_seconds)
+            ticks = baseline.persistence
+            cap, late_cap = (
+                cap_of(odds=self.odds_needed, weight=baseline.weight, ticks=needed)
+                for needed in (early_persistence(ticks), late_persistence(ticks))
+            )
+            self.evidence = Evidence(cap=cap, late_cap=late_cap, tick_seconds=self.tick_seconds)
         self.tolerate(baseline)
         self.ticks = self.waited = 0
         self.missed = False

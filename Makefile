@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-integration coverage check fmt bench lock mutate docs clean run-time dev
+.PHONY: demo test test-integration coverage faults check fmt bench lock mutate docs clean run-time dev
 
 demo: run-time
 	@$(BIN)/rollbackd demo
@@ -33,6 +33,10 @@ coverage: dev
 	$(BIN)/pytest -n 2 tests/unit/core --cov=rollbackd.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
 # One after the other: they measure real programs in real time, and must not be in each other's way.
+# Every fault, at every point, slow ones too: a quarter of an hour.
+faults: dev
+	FAULT_TORN_POINTS=400 $(BIN)/pytest tests/faults tests/process/test_life.py tests/process/test_stopping.py
+
 test-integration: dev
 	$(BIN)/pytest -m "integration or slow"
 

@@ -20,6 +20,7 @@ from rollbackd.core.rules import BurnRateBound
 
 CELLS: Final = 60
 ENOUGH_COVERED: Final = 0.5  # of a window; below it nothing is said
+RESIDUE_SECONDS: Final = 0.001  # of adding times up; less than this is not lost
 LATE: Final = 1.5  # intervals a sample may come after the previous one and still cover the time
 
 
@@ -36,10 +37,10 @@ class Cell(NamedTuple):
 
 
 class BurnWindow:
-    """Sums over the newest sixty cells. A sample costs O(1): it sums sixty cells at most."""
+    """Sums over the newest sixty cells. A sample costs O(1) amortised."""
 
     __slots__ = (
-        "_busiest", "_cells", "_from", "_until", "bad", "covered", "lost", "seconds", "total",
+        "_cells", "_dropped", "_from", "_until", "bad", "covered", "seconds", "total",
     )  # fmt: skip
 
     def __init__(self, seconds: float) -> None:
@@ -49,36 +50,47 @@ class BurnWindow:
     def clear(self) -> None:
         self._cells: deque[Cell] = deque()
         self._from = self._until = -math.inf  # between them samples could have come
-        self.bad = self.total = self.covered = self.lost = self._busiest = 0.0
+        self._sum()
 
     def add(self, at: float, bad: float, total: float, covered: float) -> None:
         """Take a sample in that tells of the `covered` seconds before `at`. Late ones are left."""
         index = math.floor(at / self.seconds * CELLS)
-        busiest = total / covered if covered > 0 else 0.0
+        cell = Cell(index, bad, total, covered, total / covered if covered > 0 else 0.0)
         if not self._cells:
             self._from = at - covered
         elif index < self._cells[-1].nth:
             return
         elif index == self._cells[-1].nth:
-            last = self._cells.pop()
-            bad, total, covered = last.bad + bad, last.total + total, last.covered + covered
-            busiest = max(busiest, last.busiest)
+            cell = _joined(self._cells.pop(), cell)
         self._until = at
-        self._cells.append(Cell(index, bad, total, covered, busiest))
+        self._cells.append(cell)
+        self.bad += bad
+        self.total += total
+        self.covered += covered
         while self._cells[0].nth <= index - CELLS:
-            self._cells.popleft()
-        self._sum()
+            old = self._cells.popleft()
+            self.bad -= old.bad
+            self.total -= old.total
+            self.covered -= old.covered
+            self._dropped += 1
+        if self._dropped >= CELLS:
+            self._sum()
 
     def _sum(self) -> None:
-        # Anew each time: what is added and taken away again leaves a residue.
-        self.bad = self.total = self.covered = self._busiest = 0.0
-        for _, bad, total, covered, busiest in self._cells:
-            self.bad += bad
-            self.total += total
-            self.covered += covered
-            self._busiest = max(self._busiest, busiest)
+        # Fractions added and taken away leave a residue; once a window's length it is wiped off.
+        self.bad = math.fsum(cell.bad for cell in self._cells)
+        self.total = math.fsum(cell.total for cell in self._cells)
+        self.covered = math.fsum(cell.covered for cell in self._cells)
+        self._dropped = 0
+
+    @property
+    def lost(self) -> float:
+        """Seconds of the window, since its first sample, that no sample told of."""
+        if not self._cells:
+            return 0.0
         oldest = (self._cells[-1].nth - CELLS + 1) * self.seconds / CELLS
-        self.lost = max(0.0, self._until - max(self._from, oldest) - self.covered)
+        lost = self._until - max(self._from, oldest) - self.covered
+        return lost if lost > RESIDUE_SECONDS else 0.0
 
     @property
     def share(self) -> float:
@@ -88,7 +100,11 @@ class BurnWindow:
     @property
     def ratio(self) -> float | None:
         """Share of bad ones, with lost time as clean; None before anything was counted."""
-        return self.bad / (self.total + self.lost * self._busiest) if self.total > 0 else None
+        if self.total <= 0:
+            return None
+        lost = self.lost
+        busiest = max(cell.busiest for cell in self._cells) if lost else 0.0
+        return self.bad / (self.total + lost * busiest)
 
     def as_json(self) -> JsonObject:
         cells: list[Json] = [list(cell) for cell in self._cells]
@@ -161,6 +177,16 @@ class BurnRate:
             self._seen_at = float(seen_at)
             self.long.restore(kept.get("long"))
             self.short.restore(kept.get("short"))
+
+
+def _joined(one: Cell, other: Cell) -> Cell:
+    return Cell(
+        one.nth,
+        one.bad + other.bad,
+        one.total + other.total,
+        one.covered + other.covered,
+        max(one.busiest, other.busiest),
+    )
 
 
 def _cells(rows: list[Json]) -> deque[Cell]:

@@ -135,6 +135,7 @@ def test_nothing_counted_gives_no_rate() -> None:
     assert rate([]).rates is None
     assert rate([(30.0, 0, 0)]).rates is None
     assert BurnWindow(HOUR).ratio is None
+    assert BurnWindow(HOUR).lost == 0
 
 
 def test_a_sample_older_than_the_newest_cell_is_left_out() -> None:

@@ -81,11 +81,15 @@ class Backfill:
                 now - watch.rule.history_at_most_seconds, now, watch.rule.tick_seconds
             )
         except RollbackdError as error:
-            self._put_off(key, error.message, error.hint)
+            if self._put_off(key, error.message):
+                log.warning(
+                    events.PAST_UNKNOWN, target=key[0], probe=key[1], error=error.message,
+                    hint=error.hint,
+                )  # fmt: skip
             return
         except Exception as error:  # an answer nobody foresaw must not end the watch
-            log.exception(events.PAST_UNKNOWN, target=watched.target, probe=watched.name)
-            self._put_off(key, type(error).__name__, "")
+            if self._put_off(key, repr(error)):
+                log.exception(events.PAST_UNKNOWN, target=key[0], probe=key[1])
             return
         self._told.add(key)
         self._failing.pop(key, None)
@@ -93,8 +97,8 @@ class Backfill:
         self._publish(past)
         log.info(events.PAST_SEEN, target=watched.target, probe=watched.name, samples=len(samples))
 
-    def _put_off(self, key: tuple[TargetName, ProbeName], why: str, hint: str) -> None:
+    def _put_off(self, key: tuple[TargetName, ProbeName], why: str) -> bool:
+        """Whether this is worth a line: it is not what it failed with last time."""
         self._wait_until[key] = self._clock.monotonic() + AGAIN_SECONDS
-        if self._failing.get(key) != why:
-            log.warning(events.PAST_UNKNOWN, target=key[0], probe=key[1], error=why, hint=hint)
-        self._failing[key] = why
+        before, self._failing[key] = self._failing.get(key), why
+        return before != why

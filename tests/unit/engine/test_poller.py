@@ -120,6 +120,41 @@ async def test_adopting_others_ends_the_looks_of_the_first() -> None:
     assert old.looks <= seen + 1
 
 
+def due(polling: Poller) -> dict[str, float]:
+    return {
+        looks[0].name: job.next_run_time.timestamp()
+        for job in polling._scheduler.get_jobs()
+        for looks in [job.args[0]]
+    }
+
+
+async def test_a_reload_does_not_move_the_looks_of_what_stays() -> None:
+    polling, _ = poller([])
+    polling.start()
+    kept, gone = watched(Counting(), "kept", 600), watched(Counting(), "gone", 600)
+    polling.adopt([kept, gone])
+    before = due(polling)
+
+    polling.adopt([watched(Counting(), "kept", 600), watched(Counting(), "new", 600)])
+    after = due(polling)
+    await polling.stop()
+
+    assert after["kept"] == before["kept"]
+    assert after.keys() == {"kept", "new"}
+
+
+async def test_another_interval_begins_anew() -> None:
+    polling, _ = poller([])
+    polling.start()
+    polling.adopt([watched(Counting(), "kept", 600), watched(Counting(), "first", 600)])
+
+    polling.adopt([watched(Counting(), "kept", 900)])
+    seconds = due(polling)["kept"] - SystemClock().now()
+    await polling.stop()
+
+    assert seconds < 1
+
+
 async def test_many_probes_are_all_looked_at() -> None:
     probes = {f"p{i}": Counting() for i in range(40)}
     polling, _ = poller([])

@@ -19,8 +19,11 @@ class App:
     def __init__(self, machines: tuple[Machine, ...] = ()) -> None:
         self.fleet = machines
         self.error: Exception | None = None
+        self.unlisted: Exception | None = None  # what asking for the releases meets
 
     async def releases(self) -> tuple[Release, ...]:
+        if self.unlisted:
+            raise self.unlisted
         return (RELEASE,)
 
     async def machines(self) -> tuple[Machine, ...]:
@@ -78,6 +81,16 @@ async def test_a_platform_that_cannot_be_read_publishes_nothing() -> None:
     await watching.look(SHOP)
 
     assert len(facts) == 2
+
+
+async def test_machines_are_told_even_where_the_releases_cannot_be_read() -> None:
+    facts: list[TargetFact] = []
+    app = App((machine("a"),))
+    app.unlisted = Unauthorized("token may not list releases")
+
+    await watcher(app, facts).look(SHOP)
+
+    assert [type(f) for f in facts] == [MachinesSeen]
 
 
 async def test_an_answer_nobody_foresaw_is_told_once_and_the_watch_goes_on() -> None:

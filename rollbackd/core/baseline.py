@@ -226,6 +226,14 @@ def pick_bound(slower: Sequence[float], total: float) -> int:
     return min(among, key=lambda i: abs(math.log(max(shares[i], 1e-9) / WANTED_EXCEEDANCE)))
 
 
+def usable_bound(slower: Sequence[float], total: float) -> int:
+    """The same, but where that one is exceeded too often to be of use, the first that is not."""
+    picked = pick_bound(slower, total)
+    if total <= 0 or not slower or 2 * slower[picked] <= TOLERANCE_AT_MOST * total:
+        return picked
+    return next((i for i, n in enumerate(slower) if n <= MOST_EXCEEDANCE * total), picked)
+
+
 def _blocks(series: Sequence[float], per_block: int) -> list[float]:
     """Sums over whole blocks, counted back from the newest; all in one where there is none."""
     size = max(1, per_block)

@@ -15,6 +15,7 @@ from rollbackd.core.facts import (
     Measure,
     MeasureKind,
     Miss,
+    Paused,
     Ratio,
     ReleasesSeen,
     RollbackEnded,
@@ -45,14 +46,14 @@ from rollbackd.core.rules import (
     Bound,
     Breaches,
     Comparison,
-    Composite,
     Condition,
-    DeployFailed,
     Failing,
     Mode,
     NoData,
     QuantileBound,
     RatioBound,
+    Regression,
+    Rule,
     Severity,
     Signal,
     Trigger,
@@ -146,8 +147,22 @@ def locks(limit: float = 20, **changes: Any) -> Signal:
     return signal("locks", ValueBound(bound=above(limit)), **changes)
 
 
+def regression(**changes: Any) -> Regression:
+    """Errors, health and latency in ticks of 10 s; an hour of history is enough."""
+    base = Regression(
+        errors=ProbeName("errors"),
+        health=ProbeName("health"),
+        latency=ProbeName("latency"),
+        tick_seconds=10,
+        odds=2000,
+        history_at_least_seconds=3600,
+        history_at_most_seconds=86400,
+    )
+    return replace(base, **changes)
+
+
 def trigger(
-    rule: Signal | DeployFailed | Composite,
+    rule: Rule,
     *,
     name: str = "health-down",
     unless: tuple[Signal | TriggerRef, ...] = (),
@@ -294,6 +309,9 @@ class World:
         name: str = "r1",
     ) -> None:
         self.tell(RollbackEnded(target=SHOP, at=at, rollback=RollbackId(name), outcome=outcome))
+
+    def tell_paused(self, at: float, until: float) -> None:
+        self.tell(Paused(target=SHOP, at=at, until=until, by="ann", reason="looking"))
 
     def good_start(self) -> None:
         """v41 is current, seen well, and known good once v42 appears."""

@@ -1,0 +1,463 @@
+"""Releases that are worse and releases that are not, told second by second to the whole core."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rollbackd.core.facts import Check, CheckOutcome, Ratio
+from rollbackd.core.model import HoldReason, ProbeName, ReleaseStatus, RollBack, TriggerState
+from rollbackd.core.regression import RegressionWatch
+from rollbackd.core.rules import Regression
+from tests.unit.core.world import (
+    PROBES,
+    World,
+    failing,
+    machine,
+    regression,
+    release,
+    target,
+    trigger,
+)
+
+HOUR = 3600
+SLOW = ((0.05, 400.0), (0.1, 800.0), (0.25, 950.0), (0.5, 990.0), (math.inf, 1000.0))
+TWICE = ((0.05, 150.0), (0.1, 500.0), (0.25, 690.0), (0.5, 900.0), (math.inf, 1000.0))
+Now = Callable[[float], float]
+
+
+def never(_at: float) -> float:
+    return 0.001
+
+
+class Life:
+    """An app at 100 requests a second, seen every 10 s; the release v42 comes at `HOUR`."""
+
+    def __init__(self, rule: Regression | None = None, **more: Any) -> None:
+        self.world = World(target(trigger(rule or regression(), name="worse", **more)))
+        self.world.releases(0, release(41))
+        self.errors: Now = never
+        self.dead: Callable[[float], bool] = lambda _at: False
+        self.slow: Callable[[float], bool] = lambda _at: False
+        self.skip: Callable[[float], bool] = lambda _at: False
+        self.rolled_at: float | None = None
+        self.at = 0.0
+
+    @property
+    def watch(self) -> RegressionWatch:
+        return next(iter(self.world.state.regressions.watches.values()))
+
+    def run(self, until: float) -> "Life":
+        """Every ten seconds: the samples, then the tick, then a decision."""
+        while self.at < until:
+            self.at += 10
+            if not self.skip(self.at):
+                self.look(self.at)
+            self.world.state.advance(self.at)
+            if self.rolled_at is None and isinstance(self.world.decide(self.at), RollBack):
+                self.rolled_at = self.at
+        return self
+
+    def look(self, at: float) -> None:
+        dead = self.dead(at)
+        rate = 1.0 if dead else self.errors(at)
+        self.world.ratio(at, 1000 * rate, 1000)
+        self.world.check(at, "failed" if dead else "ok", seconds=0.05)
+        self.world.buckets(at, *(TWICE if self.slow(at) else SLOW))
+
+    def deploy(self, at: float = HOUR, version: int = 42) -> "Life":
+        self.world.releases(at, *(release(v) for v in range(version, 40, -1)))
+        return self
+
+    def since(self) -> float | None:
+        return None if self.rolled_at is None else self.rolled_at - HOUR
+
+
+def life(**more: Any) -> Life:
+    return Life(**more).run(HOUR)
+
+
+def test_a_release_like_the_one_before_is_left_alone() -> None:
+    told = life().deploy().run(2 * HOUR)
+
+    assert told.rolled_at is None
+    assert told.world.reason(told.at) is HoldReason.OK
+    assert told.watch.known_well(told.at)
+
+
+def test_an_outage_goes_back_when_the_release_had_its_time_to_settle() -> None:
+    told = life().deploy()
+    told.dead = lambda at: at > HOUR
+
+    assert told.run(HOUR + 60).since() == 60
+    found = told.world.rolled(told.at)
+    assert "down for 60 s: 6 of 6 looks failed and 6,000 of 6,000 requests" in found.why
+    assert found.onset_at == HOUR
+    assert found.evidence["fast_path"] == {
+        "ticks": 6, "needed": 4, "looks": 6, "bad": 6000, "total": 6000,
+    }  # fmt: skip
+
+
+def test_an_outage_after_the_first_success_goes_back_after_four_ticks() -> None:
+    told = life().deploy()
+    told.dead = lambda at: at > HOUR + 100
+
+    assert told.run(HOUR + 300).since() == 140
+
+
+@pytest.mark.parametrize(
+    ("rate", "within"), [(0.201, 120), (0.051, 140), (0.25, 120), (0.011, 300)]
+)
+def test_more_errors_are_found(rate: float, within: float) -> None:
+    told = life().deploy()
+    told.errors = lambda at: rate if at > HOUR else 0.001
+
+    told.run(HOUR + 600)
+
+    assert told.since() is not None
+    assert (told.since() or 0) <= within
+
+
+def test_a_slower_release_is_found() -> None:
+    told = life().deploy()
+    told.slow = lambda at: at > HOUR
+
+    told.run(HOUR + 600)
+
+    assert told.since() is not None
+    assert (told.since() or 0) <= 180
+    assert "slower than 250 ms 31 %" in told.watch.why(HOUR + 180)
+
+
+def test_why_and_evidence_name_the_numbers() -> None:
+    told = life().deploy()
+    told.errors = lambda at: 0.051 if at > HOUR else 0.001
+
+    told.run(HOUR + 140)
+
+    found = told.world.rolled(told.at)
+    assert "errors 5.1 % (" in found.why
+    assert "before 0.1 %, tolerated 0.37 %; evidence " in found.why
+    assert found.onset_at == HOUR + 60  # until then one in ten is tolerated
+    signals = found.evidence["signals"]
+    assert isinstance(signals, dict)
+    assert set(signals) == {"errors", "health", "latency"}
+    errors = signals["errors"]
+    assert isinstance(errors, dict)
+    assert errors["bad"] == pytest.approx(0.051 * float(str(errors["total"])))
+    assert errors["before"] == pytest.approx(0.001)
+
+
+def test_a_dependency_that_failed_before_accuses_nobody() -> None:
+    told = Life()
+    told.errors = lambda at: 0.2 if at > HOUR - 100 else 0.001
+    told.run(HOUR).deploy().run(2 * HOUR)
+
+    assert told.rolled_at is None
+
+
+def test_an_app_that_was_down_before_cannot_be_accused() -> None:
+    told = Life(rule=regression(latency=None))
+    told.dead = lambda at: at > HOUR - 600
+    told.run(HOUR).deploy().run(HOUR + 900)
+
+    assert told.rolled_at is None
+    assert told.world.verdict(told.at).state is TriggerState.NO_DATA
+    assert "was already failing 100 % before the release" in told.watch.why(told.at)
+    assert told.watch.ill_before() == HOUR - 600
+
+
+def test_a_veto_holds_and_what_it_saw_is_not_counted_afterwards() -> None:
+    told = Life(unless=(failing("database"),)).run(HOUR).deploy()
+    told.errors = lambda at: 0.2 if HOUR + 100 < at <= HOUR + 400 else 0.001
+    look = told.look
+
+    def look_with_database(at: float) -> None:
+        look(at)
+        ill = HOUR + 100 < at <= HOUR + 400
+        told.world.check(at, "failed" if ill else "ok", name="database")
+
+    told.look = look_with_database  # type: ignore[method-assign]  # one more probe
+
+    told.run(HOUR + 400)
+    assert told.world.reason(told.at) is HoldReason.VETOED
+
+    told.run(2 * HOUR)
+    assert told.rolled_at is None
+
+
+def test_a_restart_gap_accuses_nobody() -> None:
+    told = life().deploy()
+    told.dead = lambda at: HOUR < at <= HOUR + 30
+    told.errors = lambda at: 0.09 if HOUR + 30 < at <= HOUR + 60 else 0.001
+
+    assert told.run(2 * HOUR).rolled_at is None
+
+
+def test_a_slow_boot_that_ends_in_time_accuses_nobody() -> None:
+    """Hard-down has fired, the gate `settling` held it; the first answer ends both."""
+    told = life().deploy()
+    told.dead = lambda at: HOUR < at <= HOUR + 50
+
+    told.run(HOUR + 50)
+    assert told.world.reason(told.at) is HoldReason.SETTLING
+
+    told.look(HOUR + 60)
+    assert not isinstance(told.world.decide(HOUR + 60.5), RollBack)
+    assert told.run(2 * HOUR).rolled_at is None
+
+
+def test_single_missing_samples_do_not_keep_it_from_learning() -> None:
+    told = Life()
+    told.skip = lambda at: at % 100 == 50
+    told.run(HOUR).deploy()
+    told.errors = lambda at: 0.2 if at > HOUR else 0.001
+
+    assert told.run(HOUR + 300).rolled_at is not None
+
+
+def test_a_hole_in_the_hour_before_holds_as_learning() -> None:
+    told = Life()
+    told.skip = lambda at: 1000 < at <= 1030
+    told.run(HOUR).deploy()
+    told.errors = lambda at: 0.2 if at > HOUR else 0.001
+
+    told.run(HOUR + 300)
+
+    assert told.rolled_at is None
+    assert told.world.reason(told.at) is HoldReason.LEARNING
+    assert "were seen before the release, 60 min are needed" in told.watch.learning()
+
+
+def test_a_hole_right_before_the_release_holds_as_learning() -> None:
+    told = Life()
+    told.skip = lambda at: 3 * HOUR - 200 < at <= 3 * HOUR - 150
+    told.run(3 * HOUR).deploy(3 * HOUR)
+    told.errors = lambda at: 0.2 if at > 3 * HOUR else 0.001
+
+    told.run(3 * HOUR + 300)
+
+    assert told.world.reason(told.at) is HoldReason.LEARNING
+    assert "in the 5 min before the release" in told.watch.learning()
+
+
+def test_silence_after_the_release_loses_what_was_counted() -> None:
+    told = life().deploy()
+    told.errors = lambda at: 0.2 if at > HOUR + 100 else 0.001
+    told.skip = lambda at: HOUR + 140 < at <= HOUR + 170
+
+    told.run(HOUR + 160)
+    assert told.watch.odds > 1
+    told.run(HOUR + 170)
+    assert told.watch.odds < 1
+    assert told.watch.state(told.at) is TriggerState.NO_DATA
+    assert told.watch.why(told.at) == "no sample for 30 s"
+    assert told.run(HOUR + 600).rolled_at is not None
+
+
+def test_after_a_rollback_the_bad_time_is_struck_and_the_good_release_is_well() -> None:
+    told = life().deploy()
+    told.errors = lambda at: 0.5 if HOUR < at <= HOUR + 150 else 0.001
+    told.run(HOUR + 120)
+    before = told.watch.streams["errors"].baseline
+    bad, good = release(42), release(41)
+    told.world.started(told.at, bad, good)
+    told.world.releases(told.at + 1, release(43, "image-41"), release(42), release(41))
+    told.run(HOUR + 150)
+    told.world.switched(told.at, version=43)
+
+    assert told.watch.streams["errors"].baseline == before
+    assert told.watch.odds == 1
+    told.run(HOUR + 220)
+    assert told.watch.known_well(told.at)
+    told.world.ended(told.at)
+    told.run(HOUR + 2000)
+    told.deploy(HOUR + 2000, 44)
+    after = told.watch.streams["errors"].baseline
+    assert after is not None
+    assert after.rate == pytest.approx(0.001)
+
+
+def test_the_next_release_is_compared_with_the_last_one_too() -> None:
+    told = life().deploy()
+    told.errors = lambda at: 0.001 if at <= HOUR else 0.003
+    told.run(3 * HOUR).deploy(3 * HOUR, 43)
+
+    baseline = told.watch.streams["errors"].baseline
+
+    assert baseline is not None
+    assert baseline.rate > 0.002
+
+
+def test_the_first_release_ever_is_well_where_nothing_fails() -> None:
+    told = Life().run(600)
+
+    assert told.watch.known_well(told.at)
+    assert told.world.reason(told.at) is HoldReason.OK
+    assert told.watch.learning() == "0 s were seen before the release, 60 min are needed"
+
+
+def test_the_first_release_ever_is_not_well_where_one_in_five_fails() -> None:
+    told = Life()
+    told.errors = lambda _at: 0.2
+    told.run(600)
+
+    assert not told.watch.known_well(told.at)
+
+
+def test_before_any_release_it_only_gathers() -> None:
+    world = World(target(trigger(regression(), name="worse")))
+    watch = next(iter(world.state.regressions.watches.values()))
+
+    assert watch.state(0) is TriggerState.NO_DATA
+    assert watch.why(0) == "nothing was seen yet"
+    assert watch.learning() == "nothing is known of the time before the release"
+    assert watch.next_end is None
+    for at in range(10, 200, 10):
+        world.ratio(at, 500, 1000)
+        world.state.advance(at)
+    assert watch.state(190) is TriggerState.OK
+    assert watch.odds == 1
+    assert watch.onset is None
+    assert watch.why(190) == "no release was seen to begin"
+    assert not watch.known_well(190)
+    watch.put_back(195)
+    assert watch.odds == 1
+
+
+def test_a_probe_alone_is_enough() -> None:
+    told = Life(regression(errors=None, latency=None)).run(HOUR).deploy()
+    told.dead = lambda at: at > HOUR + 60 and (at // 10) % 2 == 0
+
+    told.run(HOUR + 900)
+
+    assert told.rolled_at is not None
+    assert "failed looks" in told.watch.why(told.at)
+
+
+def test_a_probe_alone_finds_slow_answers() -> None:
+    told = Life(regression(errors=None, latency=None)).run(HOUR).deploy()
+    look = told.look
+
+    def slow_look(at: float) -> None:
+        look(at) if at <= HOUR else told.world.check(at, "ok", seconds=3.0)
+
+    told.look = slow_look  # type: ignore[method-assign]  # other answers
+
+    told.run(HOUR + 900)
+
+    assert told.rolled_at is not None
+    assert "slower than" in told.watch.why(told.at)
+
+
+def test_what_was_bad_until_the_first_machine_switched_is_tolerated() -> None:
+    """The deploy is seen, the app begins to fail, and only then a machine is replaced."""
+    told = Life()
+    old, new = machine("a", "image-41", 41), machine("a", "image-42", 42)
+    told.world.machines(5, old)
+    told.run(HOUR)
+    told.world.releases(HOUR, release(42, status=ReleaseStatus.RUNNING), release(41))
+    told.world.machines(HOUR, old)
+    told.errors = lambda at: 0.2 if at > HOUR + 20 else 0.001
+    told.run(HOUR + 125)
+    told.world.machines(HOUR + 125, new)
+    told.world.releases(HOUR + 126, release(42), release(41))
+
+    assert told.watch.begun_at == HOUR + 125
+    assert told.watch.streams["errors"].tolerance == pytest.approx(0.3, rel=0.01)
+    assert told.run(2 * HOUR).rolled_at is None
+
+
+def test_refusals_are_no_data() -> None:
+    told = life().deploy()
+    watch = told.watch
+    before = watch.streams["health"].seen_at
+
+    refused = Check(outcome=CheckOutcome.REFUSED)
+    watch.take(HOUR + 10, ProbeName("health"), refused, CheckOutcome.REFUSED, counts=True)
+    assert watch.streams["health"].seen_at == before
+
+    watch.take(HOUR + 10, ProbeName("health"), refused, CheckOutcome.FAILED, counts=True)
+    assert watch.streams["health"].seen_at == HOUR + 10
+
+
+def test_a_woken_app_may_boot() -> None:
+    """Its failures while it wakes up are not looked at at all."""
+    told = Life(regression(latency=None)).run(HOUR).deploy().run(HOUR + 100)
+    told.world.sleep(HOUR + 101)
+    told.world.sleep(HOUR + 101, name="errors")
+    told.at = HOUR + 400
+
+    for at in range(HOUR + 405, HOUR + 455, 10):
+        told.world.fail(at)
+        told.world.state.advance(at)
+
+    assert told.watch.hard.streak == 0
+
+
+def test_a_breach_that_is_over_is_over() -> None:
+    """Held back, and healed by itself: three ticks as before end it."""
+    told = life()
+    told.world.tell_paused(HOUR, 3 * HOUR)
+    told.deploy()
+    told.errors = lambda at: 0.2 if HOUR + 100 < at <= HOUR + 300 else 0.001
+
+    told.run(HOUR + 320)
+    assert told.watch.state(told.at) is TriggerState.BREACHED
+    assert told.world.reason(told.at) is HoldReason.PAUSED
+    told.run(HOUR + 330)
+    assert told.watch.state(told.at) is TriggerState.OK
+
+
+def test_an_outage_that_is_over_is_over() -> None:
+    told = life()
+    told.world.tell_paused(HOUR, 3 * HOUR)
+    told.deploy()
+    told.dead = lambda at: HOUR + 100 < at <= HOUR + 160
+
+    told.run(HOUR + 160)
+    assert told.watch.state(told.at) is TriggerState.BREACHED
+    told.run(HOUR + 200)
+    assert told.watch.state(told.at) is TriggerState.OK
+
+
+def test_trouble_that_grows_slowly_is_pending_first() -> None:
+    told = life().deploy()
+    told.errors = lambda at: 0.012 if at > HOUR + 100 else 0.001
+    states = []
+
+    while told.rolled_at is None and told.at < 2 * HOUR:
+        told.run(told.at + 10)
+        states.append(told.watch.state(told.at))
+
+    assert TriggerState.PENDING in states
+    assert states[-1] is TriggerState.BREACHED
+    assert told.watch.onset == HOUR + 100
+
+
+def test_a_probe_that_is_told_late_is_not_blamed_on_the_release() -> None:
+    """Half a minute late: what comes in right after the release tells of the time before it."""
+    rule = regression(health=None, latency=None)
+    late = replace(PROBES[3], delay_seconds=30)
+    watch = RegressionWatch(rule, {late.name: late})
+
+    def count(at: float, bad: float) -> None:
+        seen = Ratio(bad=bad, total=1000)
+        watch.take(at, late.name, seen, CheckOutcome.OK, counts=True)
+        watch.close(at, excused=False)
+
+    for at in range(10, HOUR + 10, 10):
+        count(at, 200 if at > HOUR - 30 else 1)
+    watch.foresee(HOUR)
+    watch.begin(HOUR, machines_seen=True)
+    known = watch.streams["errors"].tolerance
+    for at in (HOUR + 10, HOUR + 20, HOUR + 30):
+        count(at, 200)
+
+    assert known == pytest.approx(0.15, rel=0.02)
+    assert watch.streams["errors"].tolerance == pytest.approx(0.3, rel=0.02)
+    for at in range(HOUR + 40, 2 * HOUR, 10):
+        count(at, 200)
+        assert watch.state(at) is not TriggerState.BREACHED

@@ -31,4 +31,4 @@ def line(row: JsonObject) -> str:
 
 def moment(at: float) -> Json:
     """Whole seconds without a point behind them."""
-    return int(at) if at.is_integer() else at
+    return int(at) if at == int(at) else at

@@ -36,6 +36,7 @@ from rollbackd.core.policy import Policy
 from rollbackd.core.round import Mass, decide_all, mass_of
 from rollbackd.core.state import TargetState
 from rollbackd.engine.local_time import local_minutes
+from rollbackd.replay.delays import undelayed
 from rollbackd.replay.told import Noted, Reconfigured, Told
 
 Key: TypeAlias = tuple[str, str, str | None, int | None, int | None]
@@ -54,11 +55,12 @@ class Player:
 
     `late_seconds`: what a regression trigger's tick waits for its last samples, 0 where the facts
     are in the order of their own time. `watched`: the facts tell every look at the platform, so
-    that their absence means that we were blind.
+    that their absence means that we were blind, and `at` is when we looked, so that a source that
+    lags told of the time before. In a file, `at` is the end of the time that a sample tells of.
     """
 
     def __init__(self, policy: Policy, *, late_seconds: float = 0.0, watched: bool = False) -> None:
-        self.policy = policy
+        self.policy = policy if watched else undelayed(policy)
         self.states: dict[TargetName, TargetState] = {}
         self.decisions: dict[TargetName, Decision] = {}
         self._late_seconds = late_seconds
@@ -110,6 +112,10 @@ class Player:
             if name not in self.policy.targets:
                 return
             state = self.states[name] = TargetState(self.policy.targets[name], at)
+        end = state.regressions.next_end
+        if end is not None and end < at:
+            # What is left of a long silence, in one step.
+            state.advance(self._judged_before(at))
         if isinstance(fact, Sample):
             state.apply(fact)
             self._sampled_at[name] = at
@@ -153,8 +159,8 @@ class Player:
         proposal = None if decision is None else decision.evidence.get("proposal")
         return RollbackId(proposal if isinstance(proposal, str) else "")
 
-    def _adopt(self, policy: Policy, at: float) -> None:
-        self.policy = policy
+    def _adopt(self, given: Policy, at: float) -> None:
+        policy = self.policy = given if self._watched else undelayed(given)
         for name in list(self.states):
             if name not in policy.targets:
                 for kept in (self.states, self.decisions, self._due, self._glances, self._keys):
@@ -187,6 +193,12 @@ class Player:
         if end is None or end > self._sampled_at.get(name, -math.inf) + _lasting(state):
             return NEVER
         return float(math.ceil(end + self._late_seconds)) if self._late_seconds else end
+
+    def _judged_before(self, at: float) -> float:
+        """Until when ticks are closed when a fact comes at `at`."""
+        if self._late_seconds:
+            return math.ceil(at) - 1 - self._late_seconds
+        return math.nextafter(at, -math.inf)
 
     def _holds_samples(self, name: TargetName, state: TargetState) -> bool:
         sampled_at = self._sampled_at.get(name, -math.inf)

@@ -265,13 +265,11 @@ class Store(Protocol):
 
     async def past(self, rollback: RollbackId) -> JsonObject | None:
         """One rollback as `history` tells it; None when there is none of that id."""
-        ...
 
     async def record_lines(self, target: TargetName | None, limit: int) -> Sequence[Recorded]: ...
 
     async def record_broken_at(self) -> int | None:
         """The id of the first line that was tampered with; None when the chain holds."""
-        ...
 
     async def put_blob(self, key: str, value: Json) -> None:
         """Keep an opaque JSON value under a key (config ledger, backups before a rollback)."""

@@ -87,7 +87,7 @@ class FakeDesk:
     def gate(self, name: str, sha: str) -> JsonObject:
         self._known(name)
         ok = sha not in self.refused
-        why = "nothing is known against it" if ok else "v42 was rolled back from to v41 by errors"
+        why = "nothing is known against it" if ok else "v42 was rolled back to v41 by errors"
         return {"target": name, "commit": sha, "ok": ok, "why": why}
 
     async def announce(self, target: str, *, sha: str, actor: str, url: str, by: str) -> JsonObject:

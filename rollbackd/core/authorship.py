@@ -44,6 +44,7 @@ class Authorship:
     """
 
     told: dict[int, Told] = field(default_factory=dict)  # by version
+    changes: int = field(default=0, compare=False)  # of what `as_json` tells
     _pending: Announced | None = None
 
     def hear(self, fact: Announced) -> None:
@@ -57,6 +58,7 @@ class Authorship:
         self._pending = None
         told = Told(commit=fact.commit, by=fact.by, url=fact.url)
         self.told.setdefault(release.version, told)
+        self.changes += 1
         if len(self.told) > KEPT:
             del self.told[min(self.told)]
 

@@ -17,6 +17,7 @@ from rollbackd.core.marks import Marks, same_content
 from rollbackd.core.model import JsonObject, Release, ReleaseStatus
 from rollbackd.core.trial import Trial
 
+NEWEST: Final = 10  # releases that may have come since the last look
 KEPT: Final = 500  # releases whose reasons are remembered; their marks are for ever
 
 
@@ -52,6 +53,7 @@ class Ledger:
     authorship: Authorship = field(default_factory=Authorship)
     trial: Trial = field(default_factory=Trial)
     heard: dict[str, None] = field(default_factory=dict)  # what was said of releases, each once
+    _changes: int = 0
     _accused_at: dict[int, float] = field(default_factory=dict)  # by version: the onset
 
     # What is noted -------------------------------------------------------------------------
@@ -106,6 +108,7 @@ class Ledger:
             marks.discard(release)
         self._accused_at.pop(release.version, None)
         self.notes.pop(release.version, None)
+        self._changes += 1
 
     def learn_commits(self, before: Mapping[int, str], known: Sequence[Release]) -> None:
         """Some releases' commits became known only now; `before`: what was known, by version."""
@@ -116,14 +119,31 @@ class Ledger:
                         self._add_commit(marks, release, known)
 
     def note_relapses(self, known: Sequence[Release]) -> None:
-        """Remember which releases came with what was quarantined before."""
-        for release in known:
+        """Remember which of the newest came with what was quarantined before."""
+        for release in known[:NEWEST]:
             if release.version not in self.relapsed:
                 why = self._relapse(release, known)
                 if why:
                     self.relapsed[release.version] = why
+                    self._changes += 1
+
+    def hear(self, word: str) -> bool:
+        """Whether this is said for the first time."""
+        if word in self.heard:
+            return False
+        self.heard[word] = None
+        if len(self.heard) > KEPT:
+            del self.heard[next(iter(self.heard))]
+        self._changes += 1
+        return True
 
     # What is asked -------------------------------------------------------------------------
+
+    @property
+    def changes(self) -> int:
+        """Grows with whatever `as_json` would tell otherwise."""
+        marks = sum(each.changes for each in self._marks().values())
+        return self._changes + marks + self.authorship.changes + self.trial.changes
 
     def standing(self, release: Release) -> Standing:
         if release in self.quarantined:
@@ -210,6 +230,7 @@ class Ledger:
 
     def _note(self, release: Release, standing: Standing, why: str, at: float) -> None:
         self.notes[release.version] = Note(standing=standing, why=why, at=at)
+        self._changes += 1
         if len(self.notes) > KEPT:
             del self.notes[min(self.notes)]
 
@@ -217,6 +238,7 @@ class Ledger:
         note = self.notes.get(release.version)
         if note is not None and note.standing is standing:
             del self.notes[release.version]
+            self._changes += 1
 
     def _add_commit(self, marks: Marks, release: Release, known: Sequence[Release]) -> None:
         """Unless an older release had it: then the commit is not what made this one bad.

@@ -26,25 +26,39 @@ def same_content(a: str, b: str) -> bool:
 
 @dataclass(slots=True)
 class Marks:
-    """Releases something is known of, by version, by content and by commit: each is enough."""
+    """Releases something is known of, by version, by content and by commit: each is enough.
+
+    `changes` counts what was new, so that nobody has to compare two states of it.
+    """
 
     contents: list[str] = field(default_factory=list)
     versions: set[int] = field(default_factory=set)
     commits: list[str] = field(default_factory=list)
+    changes: int = field(default=0, compare=False)
+    _by_image: dict[str, set[str]] = field(default_factory=dict, compare=False, repr=False)
 
     def add(self, release: Release) -> None:
-        self.versions.add(release.version)
-        if release.content not in self.contents:
-            self.contents.append(release.content)
+        self._add_content(release.content)
+        if release.version not in self.versions:
+            self.versions.add(release.version)
+            self.changes += 1
 
     def add_commit(self, commit: str) -> None:
         if commit and commit not in self.commits:
             self.commits.append(commit)
+            self.changes += 1
 
     def discard(self, release: Release) -> None:
+        if release not in self:
+            return
         self.versions.discard(release.version)
-        self.contents = [c for c in self.contents if not same_content(c, release.content)]
         self.commits = [c for c in self.commits if not same_commit(c, release.commit)]
+        contents, self.contents = self.contents, []
+        self._by_image.clear()
+        for content in contents:
+            if not same_content(content, release.content):
+                self._add_content(content)
+        self.changes += 1
 
     def __contains__(self, release: Release) -> bool:
         # A release's content may become known more exactly later; its version stays.
@@ -63,17 +77,32 @@ class Marks:
 
     def restore(self, kept: JsonObject) -> None:
         """Add what an earlier process knew. What does not look like it is left out."""
-        self.contents.extend(c for c in _texts(kept, "contents") if c not in self.contents)
-        self.commits.extend(c for c in _texts(kept, "commits") if c not in self.commits)
+        for content in _texts(kept, "contents"):
+            self._add_content(content)
+        for commit in _texts(kept, "commits"):
+            self.add_commit(commit)
         versions = kept.get("versions")
         if isinstance(versions, list):
             self.versions.update(v for v in versions if isinstance(v, int))
+            self.changes += 1
 
     def has_content(self, content: str) -> bool:
-        return any(same_content(content, known) for known in self.contents)
+        """Whether `same_content` says so of any of them."""
+        image = content.partition(CONFIG_MARK)[0]
+        alike = self._by_image.get(image)
+        if alike is None:
+            return False
+        return CONFIG_MARK not in content or content in alike or image in alike
 
     def has_commit(self, commit: str) -> bool:
         return any(same_commit(commit, known) for known in self.commits)
+
+    def _add_content(self, content: str) -> None:
+        alike = self._by_image.setdefault(content.partition(CONFIG_MARK)[0], set())
+        if content not in alike:
+            alike.add(content)
+            self.contents.append(content)
+            self.changes += 1
 
 
 def _texts(kept: JsonObject, name: str) -> list[str]:

@@ -50,9 +50,13 @@ class Trial:
 
     watched: set[int] = field(default_factory=set)
     would_have: dict[int, WouldHave] = field(default_factory=dict)  # by version, oldest first
+    changes: int = field(default=0, compare=False)  # of what `as_json` tells
 
     def watch(self, version: int) -> None:
+        if version in self.watched:
+            return
         self.watched.add(version)
+        self.changes += 1
         if len(self.watched) > KEPT:
             gone = min(self.watched)
             self.watched.discard(gone)
@@ -60,12 +64,15 @@ class Trial:
 
     def note(self, would: WouldHave) -> None:
         """Once per release: what was seen first is what would have been acted on."""
-        self.watch(would.version)
-        self.would_have.setdefault(would.version, would)
+        if would.version not in self.would_have:
+            self.watch(would.version)
+            self.would_have[would.version] = would
+            self.changes += 1
 
     def acted(self, version: int) -> None:
         """It was rolled back after all: no longer something that only would have been done."""
-        self.would_have.pop(version, None)
+        if self.would_have.pop(version, None) is not None:
+            self.changes += 1
 
     @property
     def sentence(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 from rollbackd.core.facts import (
     Announced,
@@ -17,8 +17,6 @@ from rollbackd.core.ledger import Ledger
 from rollbackd.core.model import Release
 
 Said: TypeAlias = Announced | Blessed | Quarantined | Unquarantined | RollbackStarted
-
-KEPT: Final = 500
 
 
 def hear(ledger: Ledger, said: Said, known: Sequence[Release]) -> None:
@@ -34,15 +32,12 @@ def hear(ledger: Ledger, said: Said, known: Sequence[Release]) -> None:
     else:
         release = _the(known, said.version)
     word = f"{type(said).__name__} v{release.version if release else 0} {said.at!r}"
-    if release is None or word in ledger.heard:
+    if release is None or not ledger.hear(word):
         return
-    ledger.heard[word] = None
-    if len(ledger.heard) > KEPT:
-        del ledger.heard[next(iter(ledger.heard))]
     match said:
         case RollbackStarted():
             who = said.trigger or "a person"
-            why = f"was rolled back from to v{said.good.version} by {who}"
+            why = f"was rolled back to v{said.good.version} by {who}"
             ledger.quarantine(release, said.at, why=why, known=known)
             ledger.trial.acted(release.version)
         case Blessed():

@@ -284,7 +284,7 @@ class Engine:
 
     async def _keep_ledger(self, name: TargetName) -> None:
         if name in self.states:
-            await self._keeping.keep_ledger(name, self.states[name].ledger.as_json())
+            await self._keeping.keep_ledger(name, self.states[name].ledger)
 
     def _zones(self) -> set[str]:
         targets = self.policy.targets.values()

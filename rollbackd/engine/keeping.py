@@ -26,6 +26,7 @@ from rollbackd.core.facts import (
     Unlocked,
     Unquarantined,
 )
+from rollbackd.core.ledger import Ledger
 from rollbackd.core.model import Decision, Json, JsonObject, TargetName
 from rollbackd.core.ports import Store
 from rollbackd.telemetry import events
@@ -58,6 +59,7 @@ class Keeping:
         self._metrics = metrics
         self._late: deque[TargetFact] = deque(maxlen=MOST_LATE)
         self._ledgers: dict[TargetName, JsonObject] = {}  # as kept
+        self._seen: dict[TargetName, tuple[Ledger, int]] = {}  # with its changes, as kept
         self._one_at_a_time = asyncio.Lock()
         self._failing = False
 
@@ -92,12 +94,17 @@ class Keeping:
             raise TemporaryError("the disk takes nothing", hint="free space, then try again")
         await self._store.keep(fact)
 
-    async def keep_ledger(self, name: TargetName, ledger: JsonObject) -> None:
+    async def keep_ledger(self, name: TargetName, ledger: Ledger) -> None:
         """Which releases are good outlives us: without it a restart would cap all to approve."""
-        if self._ledgers.get(name) == ledger:
+        seen, changes = self._seen.get(name), ledger.changes
+        if seen is not None and seen[0] is ledger and seen[1] == changes:
+            return  # a ledger of years is worth a millisecond, which is not spent at every tick
+        told = ledger.as_json()
+        if self._ledgers.get(name) != told and not await self._tried(
+            "ledger", lambda: self._store.put_blob(_ledger_key(name), told)
+        ):
             return
-        if await self._tried("ledger", lambda: self._store.put_blob(_ledger_key(name), ledger)):
-            self._ledgers[name] = ledger
+        self._ledgers[name], self._seen[name] = told, (ledger, changes)
 
     async def keep_states(self, states: Mapping[TargetName, Json]) -> bool:
         """One small write for all of them."""

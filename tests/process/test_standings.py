@@ -39,7 +39,7 @@ async def test_a_commit_that_was_rolled_back_is_known_by_name_until_a_person_ble
         assert past["why"].startswith("shop v2 is bad: errors ")
         assert past["why"] == past["reason"]
         assert (refused[0], welcome[0]) == (1, 0)
-        assert "v2 was rolled back from to v1 by error-rate" in refused[1]
+        assert "v2 was rolled back to v1 by error-rate" in refused[1]
         assert (known[2]["standing"], known[2]["commit"], known[2]["author"]) == (
             "quarantined",
             BAD,

@@ -259,7 +259,7 @@ def test_ci_announces_a_deploy(served: Served, rollbackd: Run) -> None:
     (order,) = served.desk.orders
     assert (order["sha"], order["actor"], order["url"]) == ("3f2a91c0", "ann", "https://ci")
     served.desk.refused = ("3f2a91c0",)
-    assert "v42 was rolled back from" in rollbackd("announce", "--sha", "3f2a91c0").stderr
+    assert "v42 was rolled back to v41" in rollbackd("announce", "--sha", "3f2a91c0").stderr
 
 
 def test_the_gate_is_the_exit_code_and_says_why(served: Served, rollbackd: Run) -> None:
@@ -270,7 +270,7 @@ def test_the_gate_is_the_exit_code_and_says_why(served: Served, rollbackd: Run) 
 
     assert (welcome.exit_code, refused.exit_code, as_json.exit_code) == (0, 1, 1)
     assert welcome.stdout == "3f2a91c0 may go out to shop: nothing is known against it\n"
-    assert "must not go out to shop: v42 was rolled back from to v41 by errors" in refused.stdout
+    assert "must not go out to shop: v42 was rolled back to v41 by errors" in refused.stdout
     assert json.loads(as_json.stdout)["ok"] is False
 
 

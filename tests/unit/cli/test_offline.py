@@ -94,7 +94,7 @@ def test_releases_are_those_last_seen(state: Path, rollbackd: Run) -> None:
     lines = told.stdout.splitlines()
     assert lines[1].split()[:3] == ["*", "v42", "quarantined"]
     assert lines[2].split()[:3] == ["->", "v41", "unknown"]
-    assert "v42 runs: quarantined, was rolled back from to v41 by " in told.stdout
+    assert "v42 runs: quarantined, was rolled back to v41 by " in told.stdout
     assert "v41 is where a rollback would go now: unknown" in told.stdout
     assert rollbackd("releases", "nobody").exit_code == 2
 

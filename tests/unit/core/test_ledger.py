@@ -256,7 +256,7 @@ def test_a_blessed_release_that_is_rolled_back_from_is_quarantined_all_the_same(
     world.started(146, release(42), release(41))
 
     assert standings(world)[42] == "quarantined"
-    assert views(world)[42][1] == "was rolled back from to v41 by a person"
+    assert views(world)[42][1] == "was rolled back to v41 by a person"
 
 
 def test_a_blessing_outlives_the_successor() -> None:
@@ -344,11 +344,11 @@ def test_a_rollback_brings_nothing_bad_back() -> None:
     [
         (
             release(44, "image-42"),
-            "has the content of v42, which was rolled back from to v41 by a person",
+            "has the content of v42, which was rolled back to v41 by a person",
         ),
         (
             made(44, C),
-            "has the commit cccccccccc of v42, which was rolled back from to v41 by a person",
+            "has the commit cccccccccc of v42, which was rolled back to v41 by a person",
         ),
         (made(44, A), ""),
     ],
@@ -466,6 +466,19 @@ def test_the_reasons_of_the_newest_releases_are_remembered() -> None:
         ledger.prove_good(release(version), 1)
 
     assert (min(ledger.notes), len(ledger.notes)) == (2, 500)
+
+
+def test_what_is_said_or_announced_is_a_change_and_saying_it_again_is_none() -> None:
+    world = breached_world()
+    ledger, counts = world.state.ledger, list[int]()
+    for _ in range(2):
+        lock_up(world, 41)
+        counts.append(ledger.changes)
+    world.tell(Announced(target=SHOP, at=200, commit=C, by="ann"))
+    world.releases(210, release(43), release(42), release(41))
+    counts.append(ledger.changes)
+
+    assert counts[0] == counts[1] < counts[2]
 
 
 def test_a_mark_goes_with_the_release() -> None:

@@ -75,6 +75,19 @@ def test_what_was_quarantined_is_no_goal_until_a_person_says_so(
 
 
 @given(fleets(), STORIES)
+def test_whatever_would_be_kept_otherwise_is_counted_as_a_change(
+    known: tuple[Release, ...], story: list[tuple[str, int]]
+) -> None:
+    ledger = Ledger()
+    for at, (word, index) in enumerate(story):
+        before, changes = ledger.as_json(), ledger.changes
+        tell(ledger, known, word, known[index % len(known)], at)
+        ledger.note_relapses(known)
+
+        assert ledger.as_json() == before or ledger.changes > changes
+
+
+@given(fleets(), STORIES)
 def test_nothing_but_its_own_content_ever_makes_a_release_good(
     known: tuple[Release, ...], story: list[tuple[str, int]]
 ) -> None:

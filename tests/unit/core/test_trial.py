@@ -129,6 +129,19 @@ def test_nor_is_it_where_its_record_is_seen_before_the_last_machine_switched() -
     assert world.state.ledger.trial.watched == {42}
 
 
+def test_what_is_new_is_counted_and_what_is_not_is_not() -> None:
+    trial = Trial()
+    counts = [trial.changes]
+    for change in (
+        lambda: trial.watch(3), lambda: trial.watch(3), lambda: trial.note(would(3)),
+        lambda: trial.note(would(3)), lambda: trial.acted(3), lambda: trial.acted(3),
+    ):  # fmt: skip
+        change()
+        counts.append(trial.changes)
+
+    assert counts == [0, 1, 1, 2, 2, 3, 3]
+
+
 @pytest.mark.parametrize(
     ("acted", "asked", "fine", "sentence"),
     [

@@ -151,7 +151,7 @@ async def test_a_commit_that_was_rolled_back_from_is_refused_until_a_person_says
     await desk.bless("shop", version=42, reason="it was the database", by="ann")
 
     assert refused["ok"] is False
-    assert refused["why"] == "v42 was rolled back from to v41 by a person"
+    assert refused["why"] == "v42 was rolled back to v41 by a person"
     assert (other["ok"], other["why"]) == (True, "nothing is known against it")
     assert desk.gate("shop", C)["ok"] is True
 
@@ -172,7 +172,7 @@ async def test_what_was_rolled_back_from_is_noticed_when_it_is_deployed_again_an
     assert told["log_level"] == "warning"
     assert (told["version"], told["why"]) == (
         44,
-        "has the content of v42, which was rolled back from to v41 by a person",
+        "has the content of v42, which was rolled back to v41 by a person",
     )
     assert counted(bench) == "1.0"
     assert "has the content of v42" in str(desk_of(bench).target("shop")["relapse"])

@@ -478,7 +478,7 @@ async def test_a_deploy_is_announced_and_the_gate_asked_with_any_token() -> None
     assert told.json()["ok"] is False
     assert (gate.status_code, gate.json()["why"]) == (
         200,
-        "v42 was rolled back from to v41 by errors",
+        "v42 was rolled back to v41 by errors",
     )
 
 

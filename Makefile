@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-integration coverage faults check fmt bench lock mutate docs clean run-time dev
+.PHONY: demo test test-integration coverage faults check fmt bench bench-detection lock mutate docs clean run-time dev
 
 demo: run-time
 	@$(BIN)/rollbackd demo
@@ -58,6 +58,11 @@ mutate: dev
 
 bench: dev
 	$(BIN)/python bench/run.py
+
+# Some minutes; LONG=1: all the runs of docs/detection-benchmark.md, which it renews. An hour or so.
+bench-detection: dev
+	$(BIN)/python bench/detection/cost.py
+	$(BIN)/python bench/detection/run.py $(if $(LONG),--long --write)
 
 lock: dev
 	scripts/lock.sh

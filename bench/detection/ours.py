@@ -65,7 +65,7 @@ def ours(run: Run) -> float | None:
 
     The gate `settling` is minded here: it holds until the first good look, a minute at most.
     """
-    watch = _watch(run)
+    watch = watch_of(run)
     settled = _settled(run)
     for seen in run.before:
         for probe, measure in measures(seen):
@@ -159,7 +159,7 @@ def _settled(run: Run) -> float:
     return min(next(first, SETTLE), SETTLE)
 
 
-def _watch(run: Run) -> RegressionWatch:
+def watch_of(run: Run) -> RegressionWatch:
     target = _policy(run.setting.look_every, counted=run.setting.counted).targets[SHOP]
     rule = next(t.rule for t in target.triggers if t.name == TRIGGER)
     assert isinstance(rule, Regression)

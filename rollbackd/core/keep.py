@@ -61,8 +61,6 @@ WATCH: Final[Mapping[str, Reader]] = {
     "covered_seconds": readers.count,
     "thin": flag,
     "known_well": flag,
-    "well_at": number,
-    "bad_after_well": number,
     "_spotless": flag,
     "_gap_since_restart": flag,
     "_block_next": flag,
@@ -259,6 +257,7 @@ def _watch(watch: SignalWatch) -> JsonObject:
         **readers.taken(watch, WATCH),
         "gauge": watch.gauge.as_json(),
         "tally": watch.tally.as_json(),
+        "last_well": watch.last_well.as_json(),
     }
 
 
@@ -268,6 +267,7 @@ def _watch_from(fresh: SignalWatch, row: Json, at: float) -> SignalWatch | None:
         readers.put(watch, WATCH, row)
         watch.gauge.restore(readers.member(row, "gauge"))
         watch.tally.restore(readers.member(row, "tally"))
+        watch.last_well.restore(readers.member(row, "last_well"), at)
         _refuse_future(at, watch.seen_at, watch.sample_at, watch.judged_at, watch.refused_at)
         _refuse_unfounded(watch)
     except Odd:

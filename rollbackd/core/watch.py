@@ -12,6 +12,7 @@ from typing import Final
 
 from rollbackd.core.facts import CheckOutcome, Histogram, Measure, MissReason, Ratio
 from rollbackd.core.gauge import Gauge
+from rollbackd.core.last_well import LastWell
 from rollbackd.core.model import TriggerState
 from rollbackd.core.rules import NoData, Signal
 from rollbackd.core.window import Tally
@@ -52,8 +53,7 @@ class SignalWatch:
         self.asleep = False
         self.before = Trust.UNKNOWN
         self.before_since: float | None = None
-        self.well_at = -math.inf  # the newest sample that left it known to be well,
-        self.bad_after_well = math.inf  # the first after it that was bad; a gap forgets neither
+        self.last_well = LastWell()
         self.resumed = False  # by another process: what it had not written down is lost
         self._spotless = True  # no bad look, no refusal and no gap since we began to look
         self._gap_since_restart = False
@@ -121,7 +121,7 @@ class SignalWatch:
         """Something else runs since `at`: what was known before says nothing any more."""
         self.before, self.before_since = Trust.UNKNOWN, None
         self._gap_since_restart = self._block_next = False
-        self.well_at, self.bad_after_well = -math.inf, math.inf
+        self.last_well = LastWell()
         self.blocked_until = -math.inf  # nobody is accused by what comes now
         self.seen_at = max(self.seen_at, at)
         self.gauge.clear()
@@ -134,7 +134,7 @@ class SignalWatch:
         """
         fresh = at - self.seen_at <= self.signal.max_age_seconds
         self.before, self.before_since = self._before(came_at, fresh=fresh)
-        if self.before is Trust.UNKNOWN and created_at is not None and self._well_until(came_at):
+        if self.before is Trust.UNKNOWN and created_at is not None and self._well_before(came_at):
             self.before = Trust.WELL
         self._gap_since_restart = False
         self.restart(at)
@@ -149,12 +149,9 @@ class SignalWatch:
             well = well or self.before is Trust.WELL
         return (Trust.WELL if well and fresh else Trust.UNKNOWN), None
 
-    def _well_until(self, came_at: float) -> bool:
-        """Whether it was well at the last look there was to be before `came_at`: all that a
-        restart in the middle of a deploy leaves to go by.
-        """
-        well = came_at - (self.well_at - self.delay_seconds) <= self.signal.interval_seconds
-        return well and self.bad_after_well - self.delay_seconds >= came_at
+    def _well_before(self, came_at: float) -> bool:
+        """All that a restart in the middle of a deploy leaves to go by."""
+        return self.last_well.before(came_at, self.signal, self.delay_seconds)
 
     @property
     def _patience(self) -> float:
@@ -175,7 +172,7 @@ class SignalWatch:
         # It answers, so it is not down; it refuses us, so nothing else is known.
         self._drop_judgement()
         self._spotless = False
-        self.bad_after_well = min(self.bad_after_well, at)
+        self.last_well.bad(at)
         self.refused_at = at
 
     # The state machine ---------------------------------------------------------------------
@@ -204,7 +201,7 @@ class SignalWatch:
             told = at - self.counts_after >= self.gauge.reach_seconds
             self.known_well = self.known_well or (clear and self._covered and told)
             if self.known_well:
-                self.well_at, self.bad_after_well = at, math.inf
+                self.last_well.good(at)
 
     def _clock(self, at: float, step: float, *, bad: bool, whole: bool) -> None:
         lasts, self._whole = self._whole and whole, whole
@@ -216,7 +213,7 @@ class SignalWatch:
         if not bad:
             return
         self._spotless = False
-        self.bad_after_well = min(self.bad_after_well, at)
+        self.last_well.bad(at)
         if self.bad_since is None:
             self.bad_since = at
             self._well_until_bad = self.known_well

@@ -223,7 +223,9 @@ class Player:
             if self._looks_otherwise(name, now):
                 news.append(name)
         made: Mapping[TargetName, Decision] = self._decide(news, now) if news else {}
-        changed = [decision for name, decision in made.items() if self._differs(name, decision)]
+        # In the order of the configuration, whoever had the news.
+        told = (made[name] for name in self.policy.targets if name in made) if made else ()
+        changed = [decision for decision in told if self._differs(decision)]
         for name in {**dict.fromkeys(due), **made}:
             self._due[name] = self._next(name, made.get(name), now)
         return changed
@@ -271,11 +273,11 @@ class Player:
             limits += [second(onset + within, now) for onset in self._mass.onsets.values()]
         return min(self._closes(name, state), *(NEVER if at is None else at for at in limits))
 
-    def _differs(self, name: TargetName, decision: Decision) -> bool:
+    def _differs(self, decision: Decision) -> bool:
         key = key_of(decision)
-        if key == self._keys.get(name):
+        if key == self._keys.get(decision.target):
             return False
-        self._keys[name] = key
+        self._keys[decision.target] = key
         return True
 
     def _carry_out(self, decision: RollBack, now: float) -> None:

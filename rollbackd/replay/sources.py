@@ -132,8 +132,13 @@ def _of_app(asked: Asked, app: str, loaded: Loaded) -> Source:
 def _of_record(asked: Asked) -> Source:
     from rollbackd.stores.record import open_record  # noqa: PLC0415 -- only for our own record
 
-    since = SystemClock().now() - _ago(asked.since, "--from")
-    heard = open_record(load_settings().state, since)
+    state = load_settings().state
+    heard = open_record(state, SystemClock().now() - _ago(asked.since, "--from"))
+    if not heard:
+        raise UsageError(
+            f"{state} holds no record of the last {asked.since}",
+            hint="set ROLLBACKD_STATE to the daemon's directory, or give --facts or --app",
+        )
     return Source(facts=heard, manner=AS_LIVE)
 
 

@@ -12,10 +12,9 @@ import json
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-import httpx
 from pydantic import SecretStr
 
 from rollbackd.core.errors import (
@@ -28,6 +27,9 @@ from rollbackd.core.errors import (
     Unreachable,
 )
 from rollbackd.core.model import Json
+
+if TYPE_CHECKING:
+    import httpx
 
 _MOST_BYTES: Final = 256 * 1024  # the answer is a few hundred bytes
 _LONGEST_LOOK_MS: Final = 10_000  # the API's own limit for its look at the services
@@ -61,6 +63,8 @@ class SupabaseClient:
         ssl_context: ssl.SSLContext,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        import httpx  # noqa: PLC0415 -- every configuration loads this file, few ask Supabase
+
         self._token = token
         self._http = httpx.AsyncClient(
             base_url=url.rstrip("/"),
@@ -78,6 +82,8 @@ class SupabaseClient:
         self, project: str, services: Sequence[str], *, within_seconds: float
     ) -> tuple[ServiceHealth, ...]:
         """How the services are, in the API's order. Raises `core.errors` only."""
+        import httpx  # noqa: PLC0415 -- as above
+
         try:
             async with asyncio.timeout(within_seconds):
                 response, body = await self._get(project, services, within_seconds)

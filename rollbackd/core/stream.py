@@ -248,7 +248,7 @@ class Stream:
     @property
     def known_enough(self) -> bool:
         """Whether enough was seen of the time before the release."""
-        return self.baseline is not None and self.baseline.enough and self.baseline.unbroken
+        return self.baseline is not None and self.baseline.enough
 
     @property
     def odds(self) -> float:

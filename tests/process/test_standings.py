@@ -51,7 +51,7 @@ async def test_a_commit_that_was_rolled_back_is_known_by_name_until_a_person_ble
         await until(lambda: "release.relapsed" in daemon.log(), 40)
         target = await daemon.target()
         assert target is not None
-        assert "has the content of v2, which was rolled back from" in target["relapse"]
+        assert "has the content of v2, which was rolled back to v1" in target["relapse"]
         assert images(daemon.box) == {"errors-60"}  # judged, told, and rolled back from but once
 
         blessed = await command(

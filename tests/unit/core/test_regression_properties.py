@@ -78,21 +78,23 @@ def holes(draw: st.DrawFn) -> tuple[float, float]:
     return since, since + draw(st.floats(MAX_AGE + 0.1, 200))
 
 
-def outage(since: int, until: int) -> Facts:
+def trouble(since: int, *, bad: float, down: bool = False) -> Facts:
+    """From second `since` after the release on, `bad` of 1,000 requests fail."""
     return [
         fact
         for at in range(10, 610, 10)
         for fact in (
-            sample(ERRORS, HOUR + at, Ratio(bad=1000 * (since < at <= until), total=1000)),
-            look(HOUR + at, ok=not since < at <= until),
+            sample(ERRORS, HOUR + at, Ratio(bad=bad if at > since else 0, total=1000)),
+            look(HOUR + at, ok=not (down and at > since)),
         )
     ]
 
 
 @given(facts=lives(), hole=holes())
-@example(facts=outage(100, 600), hole=(HOUR, HOUR + 99))
-@example(facts=outage(100, 600), hole=(HOUR + 15, HOUR + 55))
-@example(facts=outage(40, 600), hole=(HOUR - 5, HOUR + 45))
+@example(facts=trouble(100, bad=1000, down=True), hole=(HOUR + 15, HOUR + 55))
+@example(facts=trouble(40, bad=1000, down=True), hole=(HOUR - 5, HOUR + 45))
+@example(facts=trouble(100, bad=200), hole=(HOUR, HOUR + 99))
+@example(facts=trouble(100, bad=200), hole=(HOUR + 60, HOUR + 99))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_hole_in_the_facts_never_brings_a_rollback_forward(
     facts: Facts, hole: tuple[float, float]

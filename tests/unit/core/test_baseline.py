@@ -106,6 +106,7 @@ def test_a_stream_with_too_little_history_is_left_out_where_another_has_enough()
     assert found["errors"].weight == 1
     assert found["health"].weight == 0
     assert not found["health"].used
+    assert frozen(past("errors", unbroken=False), past("health"))["errors"].weight == 0
 
 
 def test_where_all_have_too_little_all_are_kept() -> None:

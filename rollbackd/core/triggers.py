@@ -144,13 +144,15 @@ def veto_why(trigger: Trigger, state: Observed, now: float) -> str:
 def depends(
     trigger: Trigger, touched: set[TriggerName], triggers: Mapping[TriggerName, Trigger]
 ) -> bool:
-    """Whether the trigger may have changed. What needs no sample is always looked at."""
+    """Whether the trigger may have changed. What needs no sample is always looked at; what is
+    judged by the tick is touched when one closes.
+    """
     if trigger.name in touched:
         return True
     if isinstance(trigger.rule, Composite):
         refs = [p.trigger for p in trigger.rule.parts if isinstance(p, TriggerRef)]
         return any(depends(triggers[ref], touched, triggers) for ref in refs)
-    return not isinstance(trigger.rule, Signal)
+    return not isinstance(trigger.rule, Signal | Regression)
 
 
 class _Part(NamedTuple):

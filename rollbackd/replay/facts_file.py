@@ -95,7 +95,9 @@ class FactsFile:
             self._known.setdefault(name, set()).update(target.probes)
 
     def _told(self, row: Row, newest: float) -> Told:
-        at = fields.time(row, "at")
+        given: Any = row.get("at")
+        quick = type(given) in _NUMBERS and -fields.LATEST <= given <= fields.LATEST
+        at = float(given) if quick else fields.time(row, "at")
         if at < newest:
             raise BadLine(f"at {at:.15g} is earlier than a line before ({newest:.15g})")
         kind = row.get("fact")

@@ -55,12 +55,20 @@ class Player:
 
     `late_seconds`: what a regression trigger's tick waits for its last samples, 0 where the facts
     are in the order of their own time. `watched`: the facts tell every look at the platform, so
-    that their absence means that we were blind, and `at` is when we looked, so that a source that
-    lags told of the time before. In a file, `at` is the end of the time that a sample tells of.
+    that their absence means that we were blind. `lagging`: `at` is when we looked, so that a
+    source that lags told of the time before; else it is the end of the time that is told of.
     """
 
-    def __init__(self, policy: Policy, *, late_seconds: float = 0.0, watched: bool = False) -> None:
-        self.policy = policy if watched else undelayed(policy)
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        late_seconds: float = 0.0,
+        watched: bool = False,
+        lagging: bool = False,
+    ) -> None:
+        self.policy = policy if lagging else undelayed(policy)
+        self._lagging = lagging
         self.states: dict[TargetName, TargetState] = {}
         self.decisions: dict[TargetName, Decision] = {}
         self._late_seconds = late_seconds
@@ -71,6 +79,7 @@ class Player:
         self._keys: dict[TargetName, Key] = {}
         self._mass = Mass(onsets={}, failing=False)
         self._sampled_at: dict[TargetName, float] = {}
+        self._lasting: dict[TargetName, float] = {}
         self._newest_at = -math.inf
         self._carried: dict[TargetName, dict[int, RollBack]] = {}  # by bad version
         self._told_elsewhere: set[RollbackId] = set()  # told by the facts, and carried out by us
@@ -112,10 +121,9 @@ class Player:
             if name not in self.policy.targets:
                 return
             state = self.states[name] = TargetState(self.policy.targets[name], at)
-        end = state.regressions.next_end
-        if end is not None and end < at:
-            # What is left of a long silence, in one step.
-            state.advance(self._judged_before(at))
+            self._lasting[name] = _lasting(state)
+        if self._due.get(name, NEVER) > at:
+            self._catch_up(state, at)
         if isinstance(fact, Sample):
             state.apply(fact)
             self._sampled_at[name] = at
@@ -160,7 +168,7 @@ class Player:
         return RollbackId(proposal if isinstance(proposal, str) else "")
 
     def _adopt(self, given: Policy, at: float) -> None:
-        policy = self.policy = given if self._watched else undelayed(given)
+        policy = self.policy = given if self._lagging else undelayed(given)
         for name in list(self.states):
             if name not in policy.targets:
                 for kept in (self.states, self.decisions, self._due, self._glances, self._keys):
@@ -168,6 +176,7 @@ class Player:
                 continue
             self.states[name].carry(policy.targets[name], at)
             self._glances.pop(name, None)
+            self._lasting[name] = _lasting(self.states[name])
             self._wake(name, self.states[name], at)
         self._rezone()
 
@@ -178,8 +187,16 @@ class Player:
 
     # What time brings ------------------------------------------------------------------------
 
+    def _catch_up(self, state: TargetState, at: float) -> None:
+        """Close what is left of a long silence, in one step."""
+        end = state.regressions.next_end
+        if end is not None and end < at:
+            state.advance(self._judged_before(at))
+
     def _wake(self, name: TargetName, state: TargetState, at: float) -> None:
         """Judge it at the end of this second, or when its tick closes before that."""
+        if self._due.get(name, NEVER) <= at:
+            return
         due = min(float(math.ceil(at)), self._closes(name, state))
         if due < self._due.get(name, NEVER):
             self._due[name] = due
@@ -190,7 +207,7 @@ class Player:
         change nothing and close with the next moment: a year of silence takes no year's ticks.
         """
         end = state.regressions.next_end
-        if end is None or end > self._sampled_at.get(name, -math.inf) + _lasting(state):
+        if end is None or end > self._sampled_at.get(name, -math.inf) + self._lasting[name]:
             return NEVER
         return float(math.ceil(end + self._late_seconds)) if self._late_seconds else end
 

@@ -19,6 +19,7 @@ class Manner:
 
     late_seconds: float = 0.0
     watched: bool = False
+    lagging: bool = False
 
 
 class Run:
@@ -27,7 +28,9 @@ class Run:
     def __init__(self, name: str, policy: Policy, manner: Manner) -> None:
         self.name = name
         self.releases = Releases(policy)
-        self._player = Player(policy, late_seconds=manner.late_seconds, watched=manner.watched)
+        self._player = Player(
+            policy, late_seconds=manner.late_seconds, watched=manner.watched, lagging=manner.lagging
+        )
 
     def take(self, at: float, told: Told) -> Iterable[Decision]:
         changed = self._player.take(at, told)

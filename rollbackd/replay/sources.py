@@ -24,7 +24,7 @@ from rollbackd.replay.told import Told
 
 STDIN: Final = "-"
 # The daemon decides at whole seconds, a second behind, and records every look at the platform.
-AS_LIVE: Final = Manner(late_seconds=1.0, watched=True)
+AS_LIVE: Final = Manner(late_seconds=1.0, watched=True, lagging=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ def _of_app(asked: Asked, app: str, loaded: Loaded) -> Source:
     past = asyncio.run(past_of_app(app, loaded, load_settings(), clock, since=since, until=until))
     return Source(
         facts=[(fact.at, fact) for fact in past.facts],
-        manner=Manner(),
+        manner=Manner(lagging=True),
         notes=lambda: [Line(note, "asked") for note in past.notes],
     )
 

@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -221,7 +222,10 @@ async def test_the_facts_of_a_rollback_are_on_disk_with_the_rollback(store: Sqli
     assert (over.outcome, over.detail) == (RollbackOutcome.NOT_RECOVERED, "still failing")
 
 
-async def test_facts_come_back_in_their_order_and_once(store: SqliteStore) -> None:
+async def test_facts_come_back_in_their_order_and_once(
+    store: SqliteStore, clock: FakeClock
+) -> None:
+    clock.advance(10_000)
     journal = await begun(store)
     rollback = journal.plan.rollback
     told: list[TargetFact] = [
@@ -244,7 +248,21 @@ async def test_facts_come_back_in_their_order_and_once(store: SqliteStore) -> No
     assert rest == [told[0], told[1], fuller, told[2]]
 
 
-async def test_a_rollback_that_holds_and_goes_on_is_told_as_begun_anew(store: SqliteStore) -> None:
+async def test_what_a_clock_that_was_set_back_left_behind_was_heard_now(
+    store: SqliteStore, clock: FakeClock
+) -> None:
+    ahead = ReleasesSeen(target=SHOP, at=clock.now() + 7200, releases=(release(42),))
+    await store.keep(ahead)
+
+    (found,) = await store.facts(0.0)
+
+    assert found == replace(ahead, at=clock.now())
+
+
+async def test_a_rollback_that_holds_and_goes_on_is_told_as_begun_anew(
+    store: SqliteStore, clock: FakeClock
+) -> None:
+    clock.advance(10_000)
     journal = await begun(store)
     await store.finish(
         journal.plan.rollback, RollbackState.HOLDING, RollbackOutcome.HOLDING, fence=1
@@ -261,8 +279,9 @@ async def test_a_rollback_that_holds_and_goes_on_is_told_as_begun_anew(store: Sq
 
 
 async def test_release_lists_are_kept_when_they_change_and_not_for_ever(
-    store: SqliteStore,
+    store: SqliteStore, clock: FakeClock
 ) -> None:
+    clock.advance(10_000)
     for version in range(kept.RELEASES_KEPT + 5):
         for at in (version, version + 0.5):
             seen = ReleasesSeen(target=SHOP, at=at, releases=(release(version),))

@@ -7,18 +7,12 @@ it is known. Between facts it goes from one second that can matter to the next.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from rollbackd.core.deadlines import next_change, second
 from rollbackd.core.facts import (
-    Approved,
     Miss,
-    Rejected,
-    RollbackEnded,
-    RollbackStarted,
-    RollbackSwitched,
     Sample,
     TargetFact,
     Tick,
@@ -28,8 +22,6 @@ from rollbackd.core.model import (
     Decision,
     Hold,
     RollBack,
-    RollbackId,
-    RollbackOutcome,
     TargetName,
 )
 from rollbackd.core.policy import Policy
@@ -37,16 +29,11 @@ from rollbackd.core.round import Mass, decide_all, mass_of
 from rollbackd.core.state import TargetState
 from rollbackd.engine.local_time import local_minutes
 from rollbackd.replay.delays import undelayed
+from rollbackd.replay.retold import Retold
 from rollbackd.replay.told import Noted, Reconfigured, Told
 
 Key: TypeAlias = tuple[str, str, str | None, int | None, int | None]
 
-SWITCHED: Final = frozenset(
-    {
-        RollbackOutcome.RECOVERED, RollbackOutcome.RECOVERED_UNPROVEN,
-        RollbackOutcome.NOT_RECOVERED,
-    }
-)  # fmt: skip
 NEVER: Final = math.inf
 
 
@@ -81,8 +68,7 @@ class Player:
         self._sampled_at: dict[TargetName, float] = {}
         self._lasting: dict[TargetName, float] = {}
         self._newest_at = -math.inf
-        self._carried: dict[TargetName, dict[int, RollBack]] = {}  # by bad version
-        self._told_elsewhere: set[RollbackId] = set()  # told by the facts, and carried out by us
+        self._retold = Retold()
         self._zones: set[str] = set()
         self._minutes: Mapping[str, tuple[int, int]] = {}
         self._minutes_at: float | None = None
@@ -130,42 +116,9 @@ class Player:
         elif isinstance(fact, Miss):
             state.apply(fact)
         else:
-            for known in self._as_it_was(state, fact):
+            for known in self._retold.as_it_was(state, fact, self.decisions.get(name)):
                 state.apply(known)
         self._wake(name, state, at)
-
-    def _as_it_was(self, state: TargetState, fact: TargetFact) -> Iterator[TargetFact]:
-        """The facts as the state must hear them: what we carried out is not done again."""
-        match fact:
-            case RollbackStarted():
-                if fact.bad.version in self._carried.get(fact.target, {}):
-                    self._told_elsewhere.add(fact.rollback)
-                else:
-                    yield fact
-            case RollbackSwitched():
-                if fact.rollback not in self._told_elsewhere:
-                    yield fact
-            case RollbackEnded():
-                yield from self._ended(state, fact)
-            case Approved() | Rejected() if not fact.rollback:
-                yield replace(fact, rollback=self._proposed(fact.target))
-            case _:
-                yield fact
-
-    def _ended(self, state: TargetState, fact: RollbackEnded) -> Iterator[TargetFact]:
-        running = state.rollbacks.running
-        rollback = fact.rollback or (running.rollback if running else RollbackId(""))
-        if rollback in self._told_elsewhere or (not rollback and self._told_elsewhere):
-            return
-        unswitched = running is not None and state.rollbacks.switched_at is None
-        if unswitched and fact.outcome in SWITCHED:
-            yield RollbackSwitched(target=fact.target, at=fact.at, rollback=rollback)
-        yield replace(fact, rollback=rollback)
-
-    def _proposed(self, target: TargetName) -> RollbackId:
-        decision = self.decisions.get(target)
-        proposal = None if decision is None else decision.evidence.get("proposal")
-        return RollbackId(proposal if isinstance(proposal, str) else "")
 
     def _adopt(self, given: Policy, at: float) -> None:
         policy = self.policy = given if self._lagging else undelayed(given)
@@ -276,7 +229,9 @@ class Player:
         self.decisions.update(made)
         for decision in made.values():
             if isinstance(decision, RollBack):
-                self._carry_out(decision, now)
+                for fact in self._retold.carried_out(decision):
+                    self.states[decision.target].apply(fact)
+                self._glances[decision.target] = None
         return made
 
     def _next(self, name: TargetName, made: Decision | None, now: float) -> float:
@@ -296,24 +251,6 @@ class Player:
             return False
         self._keys[decision.target] = key
         return True
-
-    def _carry_out(self, decision: RollBack, now: float) -> None:
-        """At once, and well: what the world did instead is in the facts that follow."""
-        name, state = decision.target, self.states[decision.target]
-        self._carried.setdefault(name, {})[decision.bad.version] = decision
-        for fact in (
-            RollbackStarted(
-                target=name, at=now, rollback=decision.id, bad=decision.bad, good=decision.good,
-                trigger=decision.trigger,
-            ),
-            RollbackSwitched(target=name, at=now, rollback=decision.id),
-            RollbackEnded(
-                target=name, at=now, rollback=decision.id, outcome=RollbackOutcome.RECOVERED,
-                recovered_at=now, proved_at=now,
-            ),
-        ):  # fmt: skip
-            state.apply(fact)
-        self._glances[name] = None
 
 
 def _lasting(state: TargetState) -> float:

@@ -1,11 +1,13 @@
-"""Writes the states down every few seconds and at the end, and goes on with them after a restart.
+"""Writes the states down as they change and at the end, and goes on with them after a restart.
 
-Beside the loop: no turn waits for it. What a crash loses of it is a gap in what was seen.
+Beside the loop: no turn waits for it. What a crash loses, a second or a few, is a gap in what was
+seen: too short a one to forget how the app was just before a deploy.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -20,7 +22,9 @@ from rollbackd.engine.keeping import DURABLE, Keeping, Recalled
 MARKS_KEPT: Final = 200  # of facts kept by themselves, the newest of a target
 LOOK_SECONDS: Final = 1.0
 AT_MOST_SECONDS: Final = 5.0
-AT_REST_SECONDS: Final = 60.0  # between two writes of a history, while no release is watched
+TARGETS_A_SECOND: Final = 10  # more of them are written less often
+WATCHED_SECONDS: Final = 10.0  # between two writes of a history, which is large,
+AT_REST_SECONDS: Final = 60.0  # and while no release is watched
 
 
 class Memory:
@@ -30,7 +34,9 @@ class Memory:
         self._clock = clock
         self._keeping = keeping
         self._heard: dict[TargetName, deque[str]] = {}
-        self._due: dict[TargetName, float] = {}  # by the steady clock
+        self._changed: set[TargetName] = set()  # since they were written
+        self._urgent: set[TargetName] = set()
+        self._due = -math.inf  # by the steady clock
         self._history_due: dict[TargetName, float] = {}
         self._soon = asyncio.Event()
         self.revived = False  # what was kept is part of the states
@@ -39,11 +45,12 @@ class Memory:
         """Let the state know; that another release runs must outlive a crash in the next second."""
         before = state.deploys.current_since
         state.apply(fact)
+        self._changed.add(fact.target)
         if isinstance(fact, DURABLE):
             marks = self._heard.setdefault(fact.target, deque(maxlen=MARKS_KEPT))
             marks.append(keep.mark(fact))
         if state.deploys.current_since != before:
-            self._due.pop(fact.target, None)
+            self._urgent.add(fact.target)
             self._history_due.pop(fact.target, None)
             self._soon.set()
 
@@ -83,29 +90,31 @@ class Memory:
     ) -> None:
         """Those that are due, or all: in one write, and what is large in another one."""
         now, steady = self._clock.now(), self._clock.monotonic()
+        wanted = set(states) if everything else self._wanted(steady, len(states))
         small: dict[TargetName, Json] = {}
         large: dict[TargetName, Json] = {}
         for name, state in states.items():
-            if everything or self._due.get(name, steady) <= steady:
-                self._due[name] = steady + _every(state)
+            if name in wanted:
                 small[name] = keep.as_json(state, now, self._heard.get(name, ()))
             if not state.regressions.watches:
                 continue
             if everything or self._history_due.get(name, steady) <= steady:
                 self._history_due[name] = steady + _history_every(state, now)
                 large[name] = keep.regressions_as_json(state, now)
-        if small:
-            await self._keeping.keep_states(small)
+        if small and not await self._keeping.keep_states(small):
+            self._changed |= small.keys()  # with the next ones
         if large:
             await self._keeping.keep_regressions(large)
 
-
-def _every(state: TargetState) -> float:
-    """Twice as often as a gap would be one, for what was lost in a crash is a gap."""
-    ages = [watch.signal.max_age_seconds for watch in state.watches.values()]
-    return min([AT_MOST_SECONDS, *(age / 2 for age in ages)])
+    def _wanted(self, steady: float, targets: int) -> set[TargetName]:
+        wanted, self._urgent = self._urgent, set()
+        if steady >= self._due:
+            self._due = steady + min(AT_MOST_SECONDS, max(LOOK_SECONDS, targets / TARGETS_A_SECOND))
+            wanted |= self._changed
+        self._changed -= wanted
+        return wanted
 
 
 def _history_every(state: TargetState, now: float) -> float:
     watched = now - state.deploys.current_since <= state.policy.safety.watch_seconds
-    return 2 * AT_MOST_SECONDS if watched else AT_REST_SECONDS
+    return WATCHED_SECONDS if watched else AT_REST_SECONDS

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, cast
 
 from rollbackd.core import readers
@@ -131,14 +132,24 @@ def _control(row: Sequence[Any], _find: Find) -> Fact:
 
 def _machines(row: Sequence[Any], find: Find) -> Fact:
     target, at, shape, foreign = row
-    machines = tuple(readers.made(Machine, each) for each in json.loads(find(shape)))
-    return MachinesSeen(target=TargetName(target), at=at, machines=machines, foreign_leases=foreign)
+    return MachinesSeen(
+        target=TargetName(target), at=at, machines=_fleet(find(shape)), foreign_leases=foreign
+    )
 
 
 def _releases(row: Sequence[Any], find: Find) -> Fact:
     target, at, shape = row
-    releases = tuple(readers.made(Release, each) for each in json.loads(find(shape)))
-    return ReleasesSeen(target=TargetName(target), at=at, releases=releases)
+    return ReleasesSeen(target=TargetName(target), at=at, releases=_listed(find(shape)))
+
+
+@lru_cache(maxsize=64)
+def _fleet(text: str) -> tuple[Machine, ...]:
+    return tuple(readers.made(Machine, each) for each in json.loads(text))
+
+
+@lru_cache(maxsize=64)
+def _listed(text: str) -> tuple[Release, ...]:
+    return tuple(readers.made(Release, each) for each in json.loads(text))
 
 
 def _past(row: Sequence[Any], _find: Find) -> Fact:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -26,8 +26,16 @@ from rollbackd.core.probe_track import ProbeTrack
 from rollbackd.core.rules import Mode
 from rollbackd.core.state import TargetState
 from rollbackd.core.watch import SignalWatch, Trust
-from tests.unit.core.test_properties import EVERYTHING, RELEASE_AT, SECONDS, TARGET, streams
+from tests.unit.core.test_properties import (
+    EVERYTHING,
+    RELEASE_AT,
+    SECONDS,
+    TARGET,
+    in_order,
+    streams,
+)
 from tests.unit.core.test_properties import PROBES as PROBE_NAMES
+from tests.unit.core.test_regression import HOUR, Life
 from tests.unit.core.world import (
     PROBES,
     SHOP,
@@ -38,6 +46,7 @@ from tests.unit.core.world import (
     failing,
     locks,
     machine,
+    regression,
     release,
     slow,
     target,
@@ -176,8 +185,13 @@ def test_a_restart_without_a_gap_changes_no_decision(facts: list[TargetFact], cu
 def test_a_restart_with_a_gap_neither_adds_nor_hastens_a_rollback(
     facts: list[TargetFact], cut_at: int, gap: int, dated: bool
 ) -> None:
-    """Whether the platform tells when the release was made or not."""
+    """Whether the platform tells when the release was made or not.
+
+    v41 is vouched for: what was never seen before v42 came cannot spoil its good name.
+    """
     made_at = RELEASE_AT if dated else None
+    vouched = Blessed(target=SHOP, at=0.1, version=41, by="eva", reason="looked")
+    facts = in_order([*facts, vouched])
     facts = [
         replace(fact, releases=tuple(replace(r, created_at=made_at) for r in fact.releases))
         if isinstance(fact, ReleasesSeen) and fact.at == RELEASE_AT
@@ -192,6 +206,70 @@ def acted(found: list[object]) -> float:
     """After how many decisions it rolled back; inf: never."""
     last = found[-1]
     return len(found) if isinstance(last, tuple) and last[0] == "roll_back" else math.inf
+
+
+# What a regression trigger remembers is kept apart ------------------------------------------------
+
+
+def outage(one: Life) -> Life:
+    one.dead = lambda at: at > HOUR + 100
+    return one
+
+
+def went_on(
+    told: Life, *, spoil: Callable[[Any], object] = lambda kept: kept, one: Life | None = None
+) -> Life:
+    """Another process goes on with both parts."""
+    world = told.world
+    large = json.loads(json.dumps(keep.regressions_as_json(world.state, told.at)))
+    again = outage(one or Life())
+    again.at = told.at
+    again.world = World(again.world.target, now=told.at)
+    keep.revive(
+        again.world.state,
+        written(world, told.at),
+        regressions=spoil(large),
+        ledger=world.state.ledger.as_json(),
+        facts=(),
+        now=told.at,
+        apply=again.world.tell,
+    )
+    return again
+
+
+@pytest.mark.parametrize("cut", [10, 90, 110, 130])
+def test_evidence_and_baseline_go_on_where_they_were(cut: int) -> None:
+    told = outage(Life()).run(HOUR).deploy().run(HOUR + cut)
+
+    assert went_on(told).run(HOUR + 300).since() == 140
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda _kept: None,
+        lambda kept: kept | {"at": 1e9},
+        lambda kept: kept | {"version": 0},
+        lambda kept: kept | {"kept": {"worse": {"mark": 0, "kept": {}}}},
+        lambda kept: kept | {"kept": {"worse": kept["kept"]["worse"] | {"kept": {"clock": []}}}},
+    ],
+)
+def test_without_its_history_it_has_all_to_learn(spoil: Callable[[Any], object]) -> None:
+    told = outage(Life()).run(HOUR).deploy().run(HOUR + 50)
+
+    again = went_on(told, spoil=spoil).run(HOUR + 300)
+
+    assert again.rolled_at is None
+    assert again.watch.learning()
+
+
+def test_another_rule_has_all_to_learn() -> None:
+    told = outage(Life()).run(HOUR).deploy().run(HOUR + 50)
+
+    again = went_on(told, one=Life(regression(odds=500))).run(HOUR + 300)
+
+    assert again.rolled_at is None
+    assert again.watch.learning()
 
 
 # A restart in the middle of a bad deploy ----------------------------------------------------------
@@ -545,6 +623,92 @@ def test_the_numbers_it_was_made_from_must_carry_a_breach() -> None:
 
     assert again.verdict(97, 0).state is TriggerState.NO_DATA
     assert again.verdict(97, 1).state is TriggerState.NO_DATA
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("judged_at", None),
+        ("bad_since", 96.0),
+        ("breached_at", 95.0),
+        ("seen_at", 5000.0),
+        ("seen_at", math.inf),
+        ("covered_seconds", -1.0),
+        ("covered_seconds", True),
+        ("before", 1),
+        ("gauge", {}),
+        ("tally", [[95.0, True], [85.0, True]]),
+        ("last_well", [1.0]),
+    ],
+)
+def test_a_watch_with_anything_odd_begins_anew(name: str, value: Any) -> None:
+    world = healthy()
+    kept = written(world, 96)
+    kept["watches"][0][4][name] = value
+
+    again = revived(kept, world, 97)
+
+    assert again.verdict(97, 0).state is TriggerState.NO_DATA
+    assert again.verdict(97, 1).state is TriggerState.OK
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ratio", {"samples": [[95.0, 2.0, 1.0]], "bad": 2.0, "total": 1.0, "dropped": 0}),
+        ("ratio", {"samples": [[95.0, 1.0, 2.0]], "bad": 9.0, "total": 2.0, "dropped": 0}),
+        ("histogram", {"bounds": [0.5], "samples": [], "sums": [1.0], "dropped": 0}),
+        ("histogram", {"bounds": [2, 1], "samples": [], "sums": [], "dropped": 0}),
+        ("histogram", {"bounds": [1], "samples": [[95, [1, 2]]], "sums": [], "dropped": 0}),
+        ("histogram", {"bounds": [1, 2], "samples": [[95, [2, 1]]], "sums": [], "dropped": 0}),
+    ],
+)
+def test_rings_that_cannot_be_begin_anew(name: str, value: Any) -> None:
+    world = healthy()
+    kept = written(world, 96)
+    for row in kept["watches"]:
+        row[4]["gauge"][name] = value
+
+    again = revived(kept, world, 97)
+
+    assert [again.verdict(97, n).state for n in range(4)] == [TriggerState.NO_DATA] * 4
+
+
+def test_a_release_of_no_known_status_is_none() -> None:
+    world = healthy()
+    kept = written(world, 96)
+    kept["deploys"]["known"][0]["status"] = "splendid"
+
+    assert revived(kept, world, 97).state.current is None
+
+
+def test_a_veto_that_is_another_now_begins_anew_and_counts_at_once() -> None:
+    world = World(target(trigger(down(), unless=(failing("database"),))))
+    world.good_start()
+    world.ok(95, name="database")
+
+    again = restarted(world, 96, one=target(trigger(down(), unless=(failing("machines"),))))
+    again.ok(97, name="machines")
+
+    assert all(w.gauge.looks for w in again.state.watches.values())
+
+
+def test_before_any_release_there_is_nothing_to_compare() -> None:
+    world = World(Life().world.target)
+    world.ok(5)
+
+    again = restarted(world, 6)
+
+    assert again.state.current is None
+
+
+@pytest.mark.parametrize("machines", ["none", [1], [{"id": 5}], [{"id": "a", "started_at": "x"}]])
+def test_machines_that_are_none_spoil_the_whole(machines: Any) -> None:
+    world = healthy()
+    kept = written(world, 96)
+    kept["deploys"]["machines"] = machines
+
+    assert revived(kept, world, 97).state.current is None
 
 
 def test_a_kept_machine_without_what_an_older_version_did_not_know_is_a_machine() -> None:

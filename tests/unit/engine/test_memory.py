@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,10 @@ from rollbackd.clock import FakeClock
 from rollbackd.core.decide import decide
 from rollbackd.core.errors import TemporaryError
 from rollbackd.core.facts import Paused, ReleasesSeen, RollbackStarted, RollbackSwitched
-from rollbackd.core.model import Json, RollBack, RollbackId
+from rollbackd.core.model import Json, RollBack, RollbackId, TargetName
 from rollbackd.stores.sqlite import SqliteStore
 from tests.support import until
-from tests.unit.core.world import SHOP, down, release, target, trigger
+from tests.unit.core.world import SHOP, release
 from tests.unit.engine.test_engine import Bench
 
 
@@ -135,28 +134,36 @@ async def test_what_was_heard_before_the_last_write_is_not_told_twice(
     assert watch.well_since == 150
 
 
-async def test_it_writes_every_few_seconds_and_not_at_every_look(home: Home) -> None:
-    for _ in range(12):
+async def test_it_writes_once_a_second_and_not_at_every_look(home: Home) -> None:
+    for at in range(40):
+        await home.check(at / 4, "ok")
         await home.write(everything=False)
+        home.clock.advance(0.25)
+
+    assert home.disk.writes == 10
+
+
+async def test_what_did_not_change_is_not_written_again(home: Home) -> None:
+    await home.check(1, "ok")
+    for _ in range(10):
+        await home.write(everything=False)
+        home.clock.advance(1)
+
+    assert home.disk.writes == 1
+
+
+async def test_many_targets_are_written_less_often(home: Home) -> None:
+    many = {TargetName(f"shop-{n}"): home.engine.states[SHOP] for n in range(30)}
+    for at in range(12):
+        await home.check(at, "ok")
+        await home.engine.memory.write({SHOP: home.engine.states[SHOP], **many})
         home.clock.advance(1)
 
     assert home.disk.writes == 3
 
 
-async def test_short_intervals_are_written_more_often(tmp_path: Path) -> None:
-    home = Home(tmp_path)
-    quick = target(trigger(down(max_age_seconds=2.0)))
-    home.engine.policy = replace(home.engine.policy, targets={SHOP: quick})
-    await home.open()
-    for _ in range(12):
-        await home.write(everything=False)
-        home.clock.advance(1)
-    await home.disk.close()
-
-    assert home.disk.writes == 12
-
-
 async def test_another_release_is_written_down_at_once(home: Home) -> None:
+    await home.check(0.5, "ok")
     running = asyncio.create_task(home.engine.memory.run(lambda: home.engine.states))
     await until(lambda: home.disk.writes >= 1)
     before = home.disk.writes
@@ -175,11 +182,13 @@ async def test_another_release_is_written_down_at_once(home: Home) -> None:
 
 
 async def test_a_full_disk_delays_it_and_ends_nothing(home: Home) -> None:
+    await home.check(1, "ok")
     home.disk.full = True
-    await home.write()
+    await home.write(everything=False)
     home.disk.full = False
+    home.clock.advance(1)
 
-    await home.write()
+    await home.write(everything=False)
 
     assert home.disk.writes == 1
 

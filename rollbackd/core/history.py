@@ -215,7 +215,7 @@ def _pack(
     width = 1 + len(bounds)
     sums = tuple(math.fsum(flat[i::width]) for i in range(width))
     kept = _nearest(sums)
-    whole = all(value.is_integer() for value in flat)
+    whole = all(map(float.is_integer, flat))
     scale = min(1.0 if whole else float(FRACTION), LARGEST / max(*flat[::width], 1.0))
     return Stretch(
         start_at=start_at,
@@ -241,7 +241,8 @@ def _nearest(sums: tuple[float, ...]) -> tuple[int, ...]:
 
 def _squeeze(column: array[float], scale: float) -> bytes:
     # Byte by byte: the high bytes of neighbours are alike, and shrink to nothing.
-    packed = struct.pack(f"<{len(column)}I", *(min(round(v * scale), LARGEST) for v in column))
+    numbers = map(int, column) if scale == 1 else (min(round(v * scale), LARGEST) for v in column)
+    packed = struct.pack(f"<{len(column)}I", *numbers)
     return zlib.compress(b"".join(packed[i::4] for i in range(4)), 6)
 
 

@@ -156,7 +156,8 @@ def test_when_the_old_machines_go_the_app_is_judged_by_itself_again() -> None:
 
 
 def test_what_a_canary_was_accused_of_is_kept_when_the_old_machines_go() -> None:
-    canary = Canary()
+    """Also where too little history would keep the app from being judged by itself."""
+    canary = Canary(history=600)
     canary.new = lambda at: 0.1 if at > HOUR else 0.001
     canary.promoted = HOUR + 300
 

@@ -78,6 +78,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         if self._thread is None:
+            self._tenancy.end()  # stood by, and never opened
             return
         thread, self._thread = self._thread, None
         await asyncio.get_running_loop().run_in_executor(thread, self._file.close)

@@ -91,7 +91,10 @@ async def test_a_frozen_holder_is_deposed_and_neither_writes_nor_sends_when_it_w
 
 @pytest.mark.process
 async def test_a_holder_that_dies_gives_way_at_once_and_nobody_is_deposed(
-    holder: subprocess.Popen[str], heir: SqliteStore, monkeypatch: pytest.MonkeyPatch
+    holder: subprocess.Popen[str],
+    heir: SqliteStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tenancy, "_FROZEN_POLLS", 10_000)
     told: list[str] = []
@@ -101,6 +104,10 @@ async def test_a_holder_that_dies_gives_way_at_once_and_nobody_is_deposed(
     holder.kill()
 
     assert await asyncio.wait_for(waiting, 2) is False
+    await heir.close()
+    again = DirectoryLock(tmp_path / "rollbackd.db.lock")
+    again.take()  # what was never opened is given back, too
+    again.release()
 
 
 @pytest.mark.process
@@ -120,11 +127,11 @@ async def test_a_holder_that_lives_is_waited_for(
 def test_of_two_who_wait_one_takes_the_place_of_the_frozen(tmp_path: Path) -> None:
     path = tmp_path / "x.lock"
     frozen, first, second = (DirectoryLock(path) for _ in range(3))
+    others = set(threading.enumerate())
     frozen.take()
     frozen._ended.set()
-    for thread in threading.enumerate():
-        if thread.name == "lock":
-            thread.join()  # its heart stopped
+    for thread in set(threading.enumerate()) - others:
+        thread.join()  # its heart stopped
     sign = frozen.sign_of_life()
 
     taken = [first.take_over(sign), second.take_over(sign)]

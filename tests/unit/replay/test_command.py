@@ -1,8 +1,10 @@
 """`rollbackd replay` as a person and a script meet it: options, exit codes, what it prints."""
 
+import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +13,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from rollbackd.cli.main import app
+from rollbackd.core.facts import Fact
+from rollbackd.stores.record import SqliteRecord
+from tests.unit.core.world import release
+from tests.unit.replay.stories import look, seen
 
 CONFIG = """
 targets:
@@ -248,3 +254,24 @@ def test_the_short_file_judges_what_prometheus_would_have_told(
 
     assert told.stderr == ""
     assert "held (learning): shop v42 is not blamed" in told.stdout
+
+
+def test_our_own_record_is_judged_as_the_daemon_did(
+    replay: Run, config: Path, tmp_path: Path
+) -> None:
+    began = time.time() // 1 - 900
+    state = tmp_path / "state"
+    state.mkdir()
+    heard: list[tuple[float, Fact]] = []
+    for at in range(0, 400, 5):
+        listed = (release(42), release(41)) if at >= 100 else (release(41),)
+        heard.append((began + at + 0.3, seen(began + at + 0.2, *listed)))
+        heard.append((began + at + 0.6, look(began + at + 0.4, ok=at <= 105)))
+    record = SqliteRecord(state)
+    asyncio.run(record.append(heard))
+    asyncio.run(record.close())
+
+    rows = rows_of(replay("--from", "1h", "--config", config, "--json"))
+
+    back = [row for row in rows if row["decision"] == "roll_back"]
+    assert [(row["at"] - began, row["from"], row["to"]) for row in back] == [(126, 42, 41)]

@@ -271,3 +271,19 @@ def test_other_bounds_than_before_are_not_compared() -> None:
     assert watch.why(3990) == "nothing was counted since the release yet"
     tell(3995, (0.3, 100.0), (math.inf, 1000.0))
     assert watch.streams["latency"].row == [1000, 900]
+
+
+def test_bounds_that_change_before_the_first_machine_switched_raise_nothing() -> None:
+    latency = ProbeName("latency")
+    watch = RegressionWatch(regression(errors=None, health=None), {p.name: p for p in PROBES})
+    for at in range(10, 3610, 10):
+        seen = Histogram(buckets=((0.1, 500.0), (0.5, 950.0), (math.inf, 1000.0)))
+        watch.take(at, latency, seen, CheckOutcome.OK, counts=True)
+        watch.close(at, excused=False)
+    watch.foresee(3600)
+    slow = Histogram(buckets=((0.2, 0.0), (math.inf, 1000.0)))
+    watch.take(3610, latency, slow, CheckOutcome.OK, counts=True)
+
+    watch.begin(3610, machines_seen=True)
+
+    assert watch.streams["latency"].tolerance == pytest.approx(0.103, rel=0.01)

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from rollbackd.core.facts import Check, CheckOutcome, Ratio
+from rollbackd.core.facts import Check, CheckOutcome, PastSeen, Ratio, Value
 from rollbackd.core.model import HoldReason, ProbeName, ReleaseStatus, RollBack, TriggerState
 from rollbackd.core.regression import RegressionWatch
 from rollbackd.core.rules import Regression
 from tests.unit.core.world import (
     PROBES,
+    SHOP,
     World,
     failing,
     machine,
@@ -461,3 +462,70 @@ def test_a_probe_that_is_told_late_is_not_blamed_on_the_release() -> None:
     for at in range(HOUR + 40, 2 * HOUR, 10):
         count(at, 200)
         assert watch.state(at) is not TriggerState.BREACHED
+
+
+def test_a_deploy_in_the_middle_of_a_tick_cuts_it_in_two() -> None:
+    """What came before it belongs to the release before, and ticks begin with it."""
+    told = life()
+    told.world.ratio(HOUR + 4, 200, 1000)
+    told.world.check(HOUR + 4)
+
+    told.world.releases(HOUR + 5, release(42), release(41))
+
+    errors = told.watch.streams["errors"]
+    assert told.watch.next_end == HOUR + 15
+    assert errors.baseline is not None
+    assert errors.baseline.rate == pytest.approx((354 + 200) / 355_000)  # not its first minute
+    assert errors.history.tail(0, 1) == ([200], [1000])
+    assert errors.row is None
+
+
+def test_the_past_comes_in_as_a_fact() -> None:
+    told = Life()
+    past = tuple((float(at), Ratio(bad=1, total=1000)) for at in range(-4000, 0, 10))
+
+    told.world.tell(PastSeen(target=SHOP, probe=ProbeName("errors"), at=1, samples=past))
+    told.world.tell(PastSeen(target=SHOP, probe=ProbeName("locks"), at=1, samples=past))
+
+    assert told.watch.learning() == ""
+
+
+def test_a_measure_of_another_kind_counts_nothing() -> None:
+    told = life().deploy()
+    errors = ProbeName("errors")
+
+    told.watch.take(HOUR + 5, errors, Value(value=7), CheckOutcome.OK, counts=True)
+
+    assert told.watch.streams["errors"].row is None
+
+
+def test_a_watch_that_saw_nothing_survives_a_restart() -> None:
+    fresh = Life().watch
+    bare = RegressionWatch(fresh.rule, fresh.probes)
+    again = RegressionWatch(fresh.rule, fresh.probes)
+
+    again.restore(bare.as_json())
+
+    assert again.as_json() == bare.as_json()
+    assert again.evidence() == {"odds": 1.0, "signals": {}}
+
+
+def test_looks_alone_can_say_that_it_is_down() -> None:
+    told = Life(regression(errors=None, latency=None)).run(HOUR).deploy()
+    told.dead = lambda at: at > HOUR + 100
+
+    told.run(HOUR + 140)
+
+    assert told.since() == 140
+    assert told.world.rolled(told.at).why.endswith("down for 40 s: 4 of 4 looks failed")
+
+
+def test_a_second_trigger_of_another_policy_is_begun_where_the_release_is() -> None:
+    told = life().deploy()
+    told.world.state.carry(target(trigger(regression(odds=500), name="worse")), HOUR + 50)
+
+    assert told.watch.rule.odds == 500
+    assert told.watch.begun_at == HOUR + 50
+    same = told.watch
+    told.world.state.carry(target(trigger(regression(odds=500), name="worse")), HOUR + 60)
+    assert told.watch is same

@@ -268,3 +268,45 @@ def test_parts_reach_the_watch_by_machine_and_by_version() -> None:
     errors = watch.sides.comparisons["errors"]
     assert errors.new.row == [10, 1]
     assert errors.old.row == [30, 0]
+
+
+def test_without_a_single_bad_one_nothing_is_compared() -> None:
+    canary = Canary()
+    canary.old = canary.new = lambda _at: 0.0
+
+    canary.run(HOUR + 300)
+
+    assert canary.watch.sides.comparisons["errors"].odds == 0
+    evidence = canary.watch.sides.comparisons["errors"].evidence
+    assert evidence is not None
+    assert evidence.odds == pytest.approx(1)
+
+
+def test_one_stream_told_apart_and_one_not() -> None:
+    """Errors by machine, latency of the whole app: when the old ones go, both are judged again."""
+    canary = Canary()
+    count = canary.part
+
+    def errors_only(at: float, probe: ProbeName, measure: Measure, *, new: bool) -> None:
+        if probe == ERRORS:
+            count(at, probe, measure, new=new)
+
+    canary.part = errors_only  # type: ignore[method-assign]  # fewer parts
+    canary.promoted = HOUR + 300
+    canary.slow_new = lambda at: 0.2 if at > HOUR + 60 else 0.05
+
+    canary.run(HOUR + 400)
+
+    assert not canary.watch.compares
+    assert canary.watch.sides.comparisons["latency"].evidence is None
+    assert canary.watch.streams["latency"].tolerance > 0.15
+
+
+def test_a_comparison_of_an_app_that_was_never_seen_before_goes_on_alone() -> None:
+    canary = Canary(whole=False)
+    canary.promoted = HOUR + 300
+
+    canary.run(HOUR + 400)
+
+    assert not canary.watch.compares
+    assert canary.watch.learning() != ""

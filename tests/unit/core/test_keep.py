@@ -465,6 +465,20 @@ def test_what_was_pending_when_its_successor_came_is_not_called_good_by_a_restar
     assert again.state.ledger.standing(release(41)) == "unknown"
 
 
+def test_the_ledger_as_written_is_the_truth_about_what_was_heard_before_it() -> None:
+    """What took the quarantine back is forgotten sooner than the rollback is."""
+    world = breached_world()
+    told: list[TargetFact] = []
+    hearer = World(world.target)
+    hearer.tell = told.append  # type: ignore[method-assign]  # records what would be told
+    hearer.started(147, release(42), release(41))
+    kept = written(world, 150, [keep.mark(told[0])])
+
+    again = revived(kept, world, 151, facts=told)
+
+    assert release(42) not in again.state.ledger.quarantined
+
+
 def test_without_a_kept_state_the_facts_are_all_there_is() -> None:
     world = World(target(trigger(down())))
     told = [ReleasesSeen(target=SHOP, at=0, releases=(release(41),))]

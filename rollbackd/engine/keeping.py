@@ -106,10 +106,19 @@ class Keeping:
             return
         self._ledgers[name], self._seen[name] = told, (ledger, changes)
 
-    async def keep_states(self, states: Mapping[TargetName, Json]) -> bool:
-        """One small write for all of them."""
-        values = {_state_key(name): kept for name, kept in states.items()}
-        return await self._tried("state", lambda: self._store.put_blobs(values))
+    async def keep_states(
+        self, states: Mapping[TargetName, Json], ledgers: Mapping[TargetName, JsonObject]
+    ) -> bool:
+        """One small write for all of them. A state is never newer on disk than its ledger: what
+        it heard would not be told to the ledger again.
+        """
+        news = {name: kept for name, kept in ledgers.items() if self._ledgers.get(name) != kept}
+        values: dict[str, Json] = {_state_key(name): kept for name, kept in states.items()}
+        values |= {_ledger_key(name): kept for name, kept in news.items()}
+        if not await self._tried("state", lambda: self._store.put_blobs(values)):
+            return False
+        self._ledgers |= news
+        return True
 
     async def keep_regressions(self, regressions: Mapping[TargetName, Json]) -> bool:
         """What regression triggers remember, history and all: up to 200 KB each."""

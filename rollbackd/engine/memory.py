@@ -101,7 +101,8 @@ class Memory:
             if everything or self._history_due.get(name, steady) <= steady:
                 self._history_due[name] = steady + _history_every(state, now)
                 large[name] = keep.regressions_as_json(state, now)
-        if small and not await self._keeping.keep_states(small):
+        ledgers = {name: states[name].ledger.as_json() for name in small}
+        if small and not await self._keeping.keep_states(small, ledgers):
             self._changed |= small.keys()  # with the next ones
         if large:
             await self._keeping.keep_regressions(large)

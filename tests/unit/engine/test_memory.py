@@ -181,6 +181,22 @@ async def test_another_release_is_written_down_at_once(home: Home) -> None:
     assert home.disk.writes > before
 
 
+async def test_a_state_is_never_newer_than_its_ledger(home: Home, tmp_path: Path) -> None:
+    """The successor is heard, and the process dies before the tick that keeps the ledger."""
+    await home.engine.turn(ReleasesSeen(target=SHOP, at=0, releases=(release(41),)))
+    for at in range(5, 96, 10):
+        await home.check(at, "ok")
+        await home.tick(at + 1)
+    await home.engine.turn(ReleasesSeen(target=SHOP, at=100, releases=(release(42), release(41))))
+    await home.write(everything=False)
+
+    again = await restarted(home, tmp_path, 101)
+    standing = again.engine.states[SHOP].ledger.standing(release(41))
+    await again.disk.close()
+
+    assert standing == "good"
+
+
 async def test_a_full_disk_delays_it_and_ends_nothing(home: Home) -> None:
     await home.check(1, "ok")
     home.disk.full = True

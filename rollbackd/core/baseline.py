@@ -21,7 +21,6 @@ TOLERANCE_AT_MOST: Final = 0.60  # above this it was broken already and can accu
 RUN_BAD: Final = 2.0
 EARLY_AT_MOST: Final = 8  # ticks
 LATE_TIMES, LATE_AT_MOST = 2.5, 18  # ticks
-WANTED_EXCEEDANCE, LEAST_EXCEEDANCE, MOST_EXCEEDANCE = 0.05, 0.005, 0.20
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,27 +208,6 @@ def longest_run(bad: Sequence[float], total: Sequence[float], tolerance: float) 
         run = run + 1 if k >= RUN_BAD and k > tolerance * n else 0
         longest = max(longest, run)
     return longest
-
-
-def pick_bound(slower: Sequence[float], total: float) -> int:
-    """Which bound to count by: exceeded by the share nearest to 5 %, from 0.5 % to 20 % if any.
-
-    `slower`: per finite bound, how many took longer.
-    """
-    if total <= 0 or not slower:
-        return 0
-    shares = [count / total for count in slower]
-    fit = [i for i, q in enumerate(shares) if LEAST_EXCEEDANCE <= q <= MOST_EXCEEDANCE]
-    among = fit or range(len(shares))
-    return min(among, key=lambda i: abs(math.log(max(shares[i], 1e-9) / WANTED_EXCEEDANCE)))
-
-
-def usable_bound(slower: Sequence[float], total: float) -> int:
-    """The same, but where that one is exceeded too often to be of use, the first that is not."""
-    picked = pick_bound(slower, total)
-    if total <= 0 or not slower or 2 * slower[picked] <= TOLERANCE_AT_MOST * total:
-        return picked
-    return next((i for i, n in enumerate(slower) if n <= MOST_EXCEEDANCE * total), picked)
 
 
 def _blocks(series: Sequence[float], per_block: int) -> list[float]:

@@ -13,6 +13,7 @@ from rollbackd.core.rules import Mode, Trigger
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import trust_of
 from rollbackd.core.watch import Trust
+from rollbackd.core.wording import seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,8 @@ class Reach:
     budget_spent: bool
     doubts: tuple[str, ...]  # why a person must look although the mode would be auto
     approved_by: str
-    rejected_by: str
+    rejected_by: str  # and why
+    overdue_seconds: float | None = None  # for how long nobody answered; None: not for too long
 
     @property
     def mode(self) -> Mode:
@@ -44,7 +46,8 @@ class Reach:
 
     @property
     def needs_approval(self) -> bool:
-        return self.mode is Mode.APPROVE and not self.approved_by
+        """What was rejected is not done by itself when a window ends or the mode is raised."""
+        return bool(self.rejected_by) or (self.mode is Mode.APPROVE and not self.approved_by)
 
     @property
     def approval_why(self) -> str:
@@ -53,8 +56,15 @@ class Reach:
         if self.approved_by:
             return f"approved by {self.approved_by}"
         if self.mode is Mode.APPROVE:
-            return "needs approval: " + (" and ".join(self.doubts) or "the mode is approve")
+            why = "needs approval: " + (" and ".join(self.doubts) or "the mode is approve")
+            return why + self.unanswered
         return f"the mode is {self.mode.value}"
+
+    @property
+    def unanswered(self) -> str:
+        """The end of a sentence that says that nobody answered."""
+        late = self.overdue_seconds
+        return "" if late is None else f"; nobody answered for {seconds(late)}: page somebody"
 
 
 def reach_of(
@@ -68,7 +78,8 @@ def reach_of(
     back_to: Goal | None,
 ) -> Reach:
     target = policy.targets[state.name]
-    base = target.mode.cap(trigger.mode or target.mode).cap(policy.mode_ceiling)
+    mode = state.mode(now)
+    base = mode.cap(trigger.mode or mode).cap(policy.mode_ceiling)
     proposal = proposal_of(state.name, bad, back_to)
     return Reach(
         base=base,
@@ -77,6 +88,7 @@ def reach_of(
         doubts=_doubts(state, trigger, now, back_to),
         approved_by=_approved_by(target, state, verdict, now, proposal),
         rejected_by=state.rollbacks.rejected.get(proposal, "") if proposal else "",
+        overdue_seconds=_overdue(target, state, now, proposal),
     )
 
 
@@ -122,6 +134,19 @@ def _approved_by(
     approval = state.rollbacks.approval
     if approval is None or approval.rollback != proposal or proposal is None:
         return ""
+    frozen = state.rollbacks.proposal
+    if approval.hash and (frozen is None or frozen.plan.hash != approval.hash):
+        return ""  # another plan than the one that was approved
     lapsed = now - approval.at > target.safety.approval_seconds
     # What cleared and broke again is another breach than the one approved.
     return "" if lapsed or verdict.since > approval.at else approval.by
+
+
+def _overdue(
+    target: TargetPolicy, state: TargetState, now: float, proposal: RollbackId | None
+) -> float | None:
+    asked = state.rollbacks.proposal
+    if asked is None or asked.rollback != proposal:
+        return None
+    waited = now - asked.at
+    return waited if waited > target.safety.approval_seconds else None

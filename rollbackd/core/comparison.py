@@ -11,7 +11,7 @@ import math
 from collections import deque
 from typing import Final
 
-from rollbackd.core.baseline import usable_bound
+from rollbackd.core.bounds import telling_bound
 from rollbackd.core.evidence import Evidence, cap_of
 from rollbackd.core.frozen import LEAST_SECONDS, LEAST_TICKS
 from rollbackd.core.model import Json, JsonObject
@@ -112,7 +112,7 @@ class Comparison:
             return baseline.bound
         if self.before is None or not self.stream.slow:
             return 0
-        return usable_bound(self.before[1:], self.before[0])
+        return telling_bound(self.bounds, self.before[1:], self.before[0])
 
     def forget(self) -> None:
         """What was counted accuses nobody any more."""

@@ -81,6 +81,8 @@ def _gates(state: TargetState, safety: Safety, now: float) -> Iterator[float]:
     yield state.platform_seen_at + safety.blind_after_seconds
     if state.paused_until is not None:
         yield state.paused_until
+    if state.mode_set is not None and state.mode_set.until is not None:
+        yield state.mode_set.until
     yield state.deploys.current_since + safety.watch_seconds
     cooled = rollbacks.cooldown_until(safety)
     if cooled is not None:

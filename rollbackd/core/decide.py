@@ -6,17 +6,17 @@ names the gate that stopped the trigger that came furthest.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rollbackd.core.caps import proposal_of, reach_of
 from rollbackd.core.gates import GATES, Case, ask, first_held
 from rollbackd.core.known_good import goal, secrets_drift
-from rollbackd.core.marks import same_content
 from rollbackd.core.model import (
     Decision,
     GateSays,
     Hold,
     HoldReason,
     Json,
-    Release,
     RollBack,
     TriggerState,
     Verdict,
@@ -39,13 +39,13 @@ def decide(
     target = policy.targets[state.name]
     verdicts = tuple(judge(trigger, state, now) for trigger in target.triggers)
     stopped: tuple[Case, GateSays] | None = None
-    for trigger, verdict in _critical(target, verdicts):
+    for trigger, verdict in critical(target, verdicts):
         if verdict.state is not TriggerState.BREACHED:
             continue
-        case = _case(policy, state, now, trigger, verdict, mass_failing=mass_failing)
+        case = case_of(policy, state, now, trigger, verdict, mass_failing=mass_failing)
         gate = first_held(case)
         if gate is None:
-            return _noted(state, _roll_back(case, verdicts))
+            return _noted(state, _as_frozen(case, roll_back(case, verdicts)))
         if stopped is None or ORDER[gate.reason] > ORDER[stopped[1].reason]:
             stopped = case, gate
     if stopped is not None:
@@ -60,57 +60,12 @@ def explain(
     target = policy.targets[state.name]
     verdicts = tuple(judge(trigger, state, now) for trigger in target.triggers)
     cases = [
-        _case(policy, state, now, trigger, verdict, mass_failing=mass_failing)
-        for trigger, verdict in _critical(target, verdicts)
+        case_of(policy, state, now, trigger, verdict, mass_failing=mass_failing)
+        for trigger, verdict in critical(target, verdicts)
     ]
     breached = [case for case in cases if case.verdict.state is TriggerState.BREACHED]
     answers = [ask(case) for case in breached or cases[:1]]
     return max(answers, key=_reached, default=())
-
-
-def manual(
-    policy: Policy,
-    state: TargetState,
-    now: float,
-    *,
-    to_version: int | None,
-    plan: str,
-    reason: str,
-    by: str,
-) -> RollBack | Hold:
-    """A rollback a person asked for: it needs no verdict, and no mode, pause or budget stops it."""
-    running, bad = state.rollbacks.running, state.current
-    if running is not None:
-        why = f"{running.rollback} is under way"
-        return Hold(target=state.name, at=now, reason=HoldReason.ROLLING_BACK, why=why, bad=bad)
-    if bad is None:
-        return _nowhere(state, now, None, "no release is known yet")
-    if to_version is None:
-        found = goal(state.ledger, state.deploys.known, bad)
-        good = found.release if found else None
-        why = f"no earlier release than v{bad.version} is fit to go back to"
-    else:
-        good = next((r for r in state.deploys.known if r.version == to_version), None)
-        why = f"there is no release v{to_version}"
-    if good is None:
-        return _nowhere(state, now, bad, why)
-    if same_content(good.content, bad.content):
-        why = f"v{good.version} has the content that v{bad.version} runs already"
-        return _nowhere(state, now, bad, why)
-    target = policy.targets[state.name]
-    return RollBack(
-        target=state.name,
-        at=now,
-        trigger=None,
-        bad=bad,
-        good=good,
-        plan=plan,
-        why=reason,
-        requested_by=by,
-        later_version=state.deploys.without_effect(now, target.safety),
-        evidence={"goal_standing": state.ledger.standing(good).value},
-        verdicts=tuple(judge(trigger, state, now) for trigger in target.triggers),
-    )
 
 
 def _reached(answers: tuple[GateSays, ...]) -> int:
@@ -118,12 +73,13 @@ def _reached(answers: tuple[GateSays, ...]) -> int:
     return next((n for n, answer in enumerate(answers) if answer.holds), len(answers))
 
 
-def _critical(target: TargetPolicy, verdicts: tuple[Verdict, ...]) -> list[tuple[Trigger, Verdict]]:
+def critical(target: TargetPolicy, verdicts: tuple[Verdict, ...]) -> list[tuple[Trigger, Verdict]]:
+    """The triggers that may act, each with its verdict."""
     pairs = zip(target.triggers, verdicts, strict=True)
     return [(t, v) for t, v in pairs if t.severity is Severity.CRITICAL]
 
 
-def _case(
+def case_of(
     policy: Policy,
     state: TargetState,
     now: float,
@@ -132,6 +88,7 @@ def _case(
     *,
     mass_failing: bool,
 ) -> Case:
+    """What the gates are asked about this trigger."""
     bad = state.current
     back_to = None if bad is None else goal(state.ledger, state.deploys.known, bad)
     return Case(
@@ -149,7 +106,8 @@ def _case(
     )
 
 
-def _roll_back(case: Case, verdicts: tuple[Verdict, ...]) -> RollBack:
+def roll_back(case: Case, verdicts: tuple[Verdict, ...]) -> RollBack:
+    """What follows where no gate holds."""
     assert case.bad is not None, "the gate no_good_release stands above"
     assert case.goal is not None, "the gate no_good_release stands above"
     return RollBack(
@@ -165,6 +123,21 @@ def _roll_back(case: Case, verdicts: tuple[Verdict, ...]) -> RollBack:
         later_version=case.state.deploys.without_effect(case.now, case.target.safety),
         evidence=_evidence(case),
         verdicts=verdicts,
+    )
+
+
+def _as_frozen(case: Case, fresh: RollBack) -> RollBack:
+    """What a person approved is carried out as it was proposed, with the verdicts of now."""
+    frozen = case.state.rollbacks.proposal
+    approval = case.state.rollbacks.approval
+    if not case.reach.approved_by or frozen is None or approval is None or not approval.hash:
+        return fresh
+    return replace(
+        frozen.decision,
+        at=fresh.at,
+        proposed_at=frozen.decision.at,
+        requested_by=fresh.requested_by,
+        verdicts=fresh.verdicts,
     )
 
 
@@ -228,9 +201,9 @@ def _quiet(
     target: TargetPolicy, state: TargetState, now: float, verdicts: tuple[Verdict, ...]
 ) -> Hold:
     """Nothing that acts is breached: say how things stand."""
-    critical = [verdict for _, verdict in _critical(target, verdicts)] or list(verdicts)
-    standing = worst([v.state for v in critical]) if critical else TriggerState.NO_DATA
-    telling = [v for v in critical if v.state is standing]
+    acting = [verdict for _, verdict in critical(target, verdicts)] or list(verdicts)
+    standing = worst([v.state for v in acting]) if acting else TriggerState.NO_DATA
+    telling = [v for v in acting if v.state is standing]
     first = telling[0] if telling else None
     reason, why = _reason(standing, telling), first.why if first else "no triggers"
     settling = state.deploys.settling(now, target.safety)
@@ -266,10 +239,6 @@ def _reason(standing: TriggerState, telling: list[Verdict]) -> HoldReason:
             return HoldReason.PENDING
         case _:
             return HoldReason.OK
-
-
-def _nowhere(state: TargetState, now: float, bad: Release | None, why: str) -> Hold:
-    return Hold(target=state.name, at=now, reason=HoldReason.NO_GOOD_RELEASE, why=why, bad=bad)
 
 
 def _noted(state: TargetState, decision: Decision) -> Decision:

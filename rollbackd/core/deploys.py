@@ -169,6 +169,16 @@ class Deploys:
         """How many machines run it."""
         return sum(self._runs(m, release) for m in self.machines or ())
 
+    def left_on_another(self, good: Release) -> Release | None:
+        """The newest release that a machine runs and whose content is another than `good`'s: a
+        rollback that was ended half-way left it there.
+        """
+        others = [m for m in self.machines or () if not same_content(m.content, good.content)]
+        for release in self.known:
+            if any(same_content(m.content, release.content) for m in others):
+                return release
+        return None
+
     def settle_until(self, safety: Safety) -> float:
         return self.settle_from + self.allowance(safety)
 

@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from rollbackd.core.asked import ModeSet, Proposed, Withdrawn
 from rollbackd.core.model import (
     Machine,
     ProbeName,
@@ -18,8 +19,6 @@ from rollbackd.core.model import (
     TargetName,
     TriggerName,
 )
-
-# What one look of a probe can tell ------------------------------------------------------------
 
 
 class CheckOutcome(enum.StrEnum):
@@ -58,9 +57,7 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
-    """A plain finite number."""
-
-    value: float
+    value: float  # plain and finite
 
 
 Measure: TypeAlias = Check | Ratio | Histogram | Value
@@ -92,9 +89,6 @@ class MissReason(enum.StrEnum):
     SEVERAL_SERIES = "several_series"
     BASELINE = "baseline"  # first scrape of an address: nothing to subtract yet
     PROBE_ERROR = "probe_error"
-
-
-# Facts: everything that enters the engine, in the order it entered ------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +221,7 @@ class Resumed:
     target: TargetName
     at: float
     by: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +230,8 @@ class Approved:
     at: float
     rollback: RollbackId
     by: str
+    hash: str = ""  # of the plan the person saw; a replay knows none
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +240,7 @@ class Rejected:
     at: float
     rollback: RollbackId
     by: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +260,7 @@ class RollbackStarted:
     good: Release
     automatic: bool = True
     trigger: TriggerName | None = None  # None: a person asked
+    undoes: RollbackId | None = None  # a false alarm: `good` was never bad, nor is `bad` now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +294,6 @@ class Tick:
 TargetFact: TypeAlias = (
     Sample | Miss | Asleep | ReleasesSeen | MachinesSeen | ControlSeen | Paused | Resumed
     | Approved | Rejected | Unlocked | RollbackStarted | RollbackSwitched | RollbackEnded
-    | PastSeen | Announced | Blessed | Quarantined | Unquarantined
+    | PastSeen | Announced | Blessed | Quarantined | Unquarantined | Proposed | Withdrawn | ModeSet
 )  # fmt: skip
 Fact: TypeAlias = TargetFact | Tick

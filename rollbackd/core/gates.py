@@ -173,7 +173,8 @@ def budget_spent(case: Case) -> Answer:
     if not reach.budget_spent:
         return False, "the budget is not spent"
     spent = f"{safety.budget_rollbacks} rollbacks in {seconds(safety.budget_per_seconds)}"
-    return reach.stopped_by_budget, f"{spent} are spent: the next one needs approval"
+    why = f"{spent} are spent: the next one needs approval, and pages{reach.unanswered}"
+    return reach.stopped_by_budget, why
 
 
 def window(case: Case) -> Answer:

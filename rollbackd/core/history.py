@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from rollbackd.core.baseline import WANTED_EXCEEDANCE
+from rollbackd.core.bounds import WANTED_EXCEEDANCE
 from rollbackd.core.model import Json, JsonObject
 from rollbackd.core.rows import Row, Ticks
 

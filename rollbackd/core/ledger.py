@@ -110,6 +110,13 @@ class Ledger:
         self.notes.pop(release.version, None)
         self._changes += 1
 
+    def clear_of_blame(self, release: Release, at: float, *, why: str) -> None:
+        """A person says that what it was blamed for was not its fault; whether it is good is not
+        said.
+        """
+        self.unquarantine(release)
+        self._note(release, Standing.UNKNOWN, why, at)
+
     def learn_commits(self, before: Mapping[int, str], known: Sequence[Release]) -> None:
         """Some releases' commits became known only now; `before`: what was known, by version."""
         for release in known:

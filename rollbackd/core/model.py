@@ -189,6 +189,8 @@ class RollBack:
     later_version: int | None = None
     evidence: Mapping[str, Json] = field(default_factory=dict)
     verdicts: tuple[Verdict, ...] = ()
+    proposed_at: float | None = None  # when its plan was frozen, where a person was asked first
+    undoes: RollbackId | None = None  # the rollback that a person calls a false alarm
 
     @property
     def automatic(self) -> bool:
@@ -197,7 +199,8 @@ class RollBack:
     @property
     def id(self) -> RollbackId:
         """Readable, and unique because a target has one rollback at a time."""
-        return RollbackId(f"{self.target}-v{self.bad.version}-{int(self.at)}")
+        at = self.at if self.proposed_at is None else self.proposed_at
+        return RollbackId(f"{self.target}-v{self.bad.version}-{int(at)}")
 
 
 Decision: TypeAlias = Hold | RollBack

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Final, TypeAlias, assert_never
 
+from rollbackd.core.asked import Proposed, Withdrawn
 from rollbackd.core.facts import (
     Approved,
     Rejected,
@@ -24,6 +25,8 @@ LOCKING: Final = frozenset(
     {RollbackOutcome.FAILED, RollbackOutcome.NOT_RECOVERED, RollbackOutcome.HOLDING}
 )
 
+Answer: TypeAlias = Approved | Rejected | Proposed | Withdrawn
+
 
 class Rollbacks:
     """The rollbacks of one target, and what people said about them."""
@@ -39,11 +42,13 @@ class Rollbacks:
         self.spent = Marks()  # rolled back from automatically: never again
         self.locked_out = False
         self.approval: Approved | None = None
-        self.rejected: dict[RollbackId, str] = {}
+        self.proposal: Proposed | None = None
+        self.rejected: dict[RollbackId, str] = {}  # by whom, and why
         self._starts: dict[int, int] = {}  # automatic ones, by bad version
 
     def start(self, fact: RollbackStarted) -> None:
-        self.running, self.switched_at, self.approval = fact, None, None
+        self.running, self.switched_at = fact, None
+        self.approval = self.proposal = None
         self.newest = fact
         if fact.automatic:
             self.spent.add(fact.bad)
@@ -76,13 +81,22 @@ class Rollbacks:
         if started is not None:
             self._not_done(started)
 
-    def approve(self, fact: Approved) -> None:
-        self.approval = fact
-        self.rejected.pop(fact.rollback, None)
-
-    def reject(self, fact: Rejected) -> None:
-        self.approval = None
-        self.rejected[fact.rollback] = fact.by
+    def hear(self, fact: Answer) -> None:
+        """What was proposed, and what became of it."""
+        match fact:
+            case Proposed():
+                self.proposal = fact
+            case Withdrawn():
+                self.proposal = self.approval = None
+            case Approved():
+                self.approval = fact
+                self.rejected.pop(fact.rollback, None)
+            case Rejected():
+                self.proposal = self.approval = None
+                said = f": {fact.reason}" if fact.reason else ""
+                self.rejected[fact.rollback] = fact.by + said
+            case _:
+                assert_never(fact)
 
     def cooldown_until(self, safety: Safety) -> float | None:
         """After a rollback, or, much shorter, after one that could not even begin."""

@@ -14,6 +14,7 @@ from rollbackd.core.model import (
     Verdict,
 )
 from rollbackd.core.rules import Mode
+from rollbackd.core.runbook import Plan
 from rollbackd.core.trial import WouldHave
 
 
@@ -47,6 +48,22 @@ class RollbackView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProposalView:
+    """What a person is asked. `approved_by`: somebody did, and another gate holds it."""
+
+    rollback: RollbackId
+    bad_version: int
+    good_version: int
+    trigger: str
+    why: str
+    plan: Plan
+    asked_at: float
+    answer_by: float
+    overdue: bool
+    approved_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseView:
     """`standing`: good, unknown, bad or quarantined, and `why` in one line."""
 
@@ -75,6 +92,8 @@ class TargetView:
     locked_out: bool
     cooldown_until: float | None
     budget_left: int
+    proposal: ProposalView | None = None
+    mode_set: str = ""  # by whom, until when and why, where a person set the mode
     learning: tuple[str, ...] = ()  # a line per trigger with too little history
     relapse: str = ""  # what the current release brings back that was quarantined
     trial: str = ""  # `would have acted 2 times in 14 releases`

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import assert_never
 
+from rollbackd.core.asked import ModeSet, Proposed, Withdrawn, mode_now
 from rollbackd.core.carry import by_probe, tracks, watches
 from rollbackd.core.deploys import Change, Deploys
 from rollbackd.core.facts import (
@@ -36,19 +37,13 @@ from rollbackd.core.facts import (
 )
 from rollbackd.core.ledger import Ledger
 from rollbackd.core.marks import same_content
-from rollbackd.core.model import (
-    Decision,
-    ProbeName,
-    Release,
-    TargetName,
-    TriggerName,
-)
+from rollbackd.core.model import Decision, ProbeName, Release, TargetName, TriggerName
 from rollbackd.core.observed import Place
 from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.probe_track import ProbeTrack
 from rollbackd.core.regressions import Regressions
-from rollbackd.core.rollbacks import Rollbacks
-from rollbackd.core.rules import Trigger
+from rollbackd.core.rollbacks import Answer, Rollbacks
+from rollbackd.core.rules import Mode, Trigger
 from rollbackd.core.settle import Settling, outcome_of, settling, waking
 from rollbackd.core.standing import close, learn
 from rollbackd.core.triggers import veto_why
@@ -61,9 +56,9 @@ class TargetState:
 
     __slots__ = (
         "_by_probe", "control_detail", "control_ok", "created_at", "decided", "deploys",
-        "evaluated_at", "ledger", "local_minutes", "missing_images", "paused_by", "paused_until",
-        "platform_seen_at", "policy", "probes", "regressions", "rollbacks", "suppressed",
-        "triggers", "watches",
+        "evaluated_at", "ledger", "local_minutes", "missing_images", "mode_set", "paused_by",
+        "paused_until", "platform_seen_at", "policy", "probes", "regressions", "rollbacks",
+        "suppressed", "triggers", "watches",
     )  # fmt: skip
 
     def __init__(self, policy: TargetPolicy, now: float) -> None:
@@ -79,6 +74,7 @@ class TargetState:
         self.rollbacks = Rollbacks()
         self.paused_until: float | None = None
         self.paused_by = ""
+        self.mode_set: ModeSet | None = None
         self.control_ok = True
         self.control_detail = ""
         self.platform_seen_at = now
@@ -104,6 +100,10 @@ class TargetState:
 
     def paused(self, now: float) -> bool:
         return self.paused_until is not None and now < self.paused_until
+
+    def mode(self, now: float) -> Mode:
+        """The configured one, or what a person set."""
+        return mode_now(self.policy.mode, self.mode_set, now)
 
     def carry(self, policy: TargetPolicy, now: float) -> None:
         """Go on under this policy: what did not change keeps its windows and what is pending."""
@@ -157,7 +157,7 @@ class TargetState:
             case _:
                 self._hear(fact)
 
-    def _hear(self, fact: ControlSeen | Paused | Resumed | Approved | Rejected | Unlocked) -> None:
+    def _hear(self, fact: ControlSeen | Paused | Resumed | Unlocked | ModeSet | Answer) -> None:
         match fact:
             case ControlSeen(ok=ok, detail=detail):
                 self.control_ok, self.control_detail = ok, detail
@@ -165,12 +165,12 @@ class TargetState:
                 self.paused_until, self.paused_by = until, by
             case Resumed():
                 self.paused_until, self.paused_by = None, ""
-            case Approved():
-                self.rollbacks.approve(fact)
-            case Rejected():
-                self.rollbacks.reject(fact)
             case Unlocked():
                 self.rollbacks.locked_out = False
+            case ModeSet():
+                self.mode_set = fact
+            case Approved() | Rejected() | Proposed() | Withdrawn():
+                self.rollbacks.hear(fact)
             case _:
                 assert_never(fact)
 

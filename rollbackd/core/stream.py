@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from rollbackd.core.bad_run import BadRun
-from rollbackd.core.baseline import early_persistence, late_persistence, usable_bound
+from rollbackd.core.baseline import early_persistence, late_persistence
+from rollbackd.core.bounds import telling_bound
 from rollbackd.core.evidence import Evidence, cap_of
 from rollbackd.core.facts import Histogram, Measure, MeasureKind, Ratio
 from rollbackd.core.frozen import Baseline, Past
@@ -223,7 +224,7 @@ class Stream:
     def past(self, at: float, until: float, recent_seconds: float) -> Past:
         """What is known of the time before `at`, from stretches that began before `until`."""
         sums = self.history.sums(until)
-        bound = usable_bound(sums[1:], sums[0]) if self.slow else 0
+        bound = telling_bound(self.history.bounds, sums[1:], sums[0]) if self.slow else 0
         bad, total = self.history.ticks(bound, until)
         now = until == math.inf
         if now and self.row is not None:

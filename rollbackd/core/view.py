@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rollbackd.core.asked import ModeSet
 from rollbackd.core.deploys import Deploys
 from rollbackd.core.facts import RollbackStarted
 from rollbackd.core.known_good import goal, passed_over
@@ -12,10 +13,10 @@ from rollbackd.core.model import Release, ReleaseStatus, TriggerName, TriggerSta
 from rollbackd.core.policy import Policy
 from rollbackd.core.regression import RegressionWatch
 from rollbackd.core.rules import Severity, Trigger
-from rollbackd.core.snapshot import ReleaseView, RollbackView, TargetView
+from rollbackd.core.snapshot import ProposalView, ReleaseView, RollbackView, TargetView
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import judge
-from rollbackd.core.wording import MINUTE
+from rollbackd.core.wording import MINUTE, seconds
 
 
 def target_view(state: TargetState, policy: Policy, now: float) -> TargetView:
@@ -24,7 +25,7 @@ def target_view(state: TargetState, policy: Policy, now: float) -> TargetView:
     safety = state.policy.safety
     return TargetView(
         name=state.name,
-        mode=state.policy.mode.cap(policy.mode_ceiling),
+        mode=state.mode(now).cap(policy.mode_ceiling),
         healthy=healthy(verdicts, state.triggers),
         evaluated_at=state.evaluated_at,
         decision=state.decided,
@@ -37,6 +38,8 @@ def target_view(state: TargetState, policy: Policy, now: float) -> TargetView:
         locked_out=state.rollbacks.locked_out,
         cooldown_until=state.rollbacks.cooldown_until(safety),
         budget_left=state.rollbacks.budget_left(now, safety),
+        proposal=proposal_view(state, now),
+        mode_set=mode_words(state.mode_set, now),
         learning=_learning(state),
         relapse=state.ledger.relapse(state.current),
         trial=state.ledger.trial.sentence,
@@ -64,6 +67,34 @@ def rollback_view(
         started_at=started.at,
         switched_at=switched_at,
     )
+
+
+def proposal_view(state: TargetState, now: float) -> ProposalView | None:
+    asked, approval = state.rollbacks.proposal, state.rollbacks.approval
+    if asked is None:
+        return None
+    answer_by = asked.at + state.policy.safety.approval_seconds
+    stands = approval is not None and now - approval.at <= state.policy.safety.approval_seconds
+    return ProposalView(
+        rollback=asked.rollback,
+        bad_version=asked.decision.bad.version,
+        good_version=asked.decision.good.version,
+        trigger=asked.decision.trigger or "",
+        why=asked.decision.why,
+        plan=asked.plan,
+        asked_at=asked.at,
+        answer_by=answer_by,
+        overdue=now > answer_by,
+        approved_by=approval.by if approval is not None and stands else "",
+    )
+
+
+def mode_words(given: ModeSet | None, now: float) -> str:
+    """`auto, set by ann for 34 min more: load test`; empty where nothing that counts was set."""
+    if given is None or given.mode is None or (given.until is not None and now >= given.until):
+        return ""
+    until = "" if given.until is None else f" for {seconds(given.until - now)} more"
+    return f"{given.mode.value}, set by {given.by}{until}: {given.reason}"
 
 
 def release_views(ledger: Ledger, deploys: Deploys) -> tuple[ReleaseView, ...]:

@@ -28,13 +28,15 @@ def hear(ledger: Ledger, said: Said, known: Sequence[Release]) -> None:
         ledger.authorship.hear(said)
         return
     if isinstance(said, RollbackStarted):
-        release: Release | None = _bad(said, known)
+        release: Release | None = said.good if said.undoes else _bad(said, known)
     else:
         release = _the(known, said.version)
     word = f"{type(said).__name__} v{release.version if release else 0} {said.at!r}"
     if release is None or not ledger.hear(word):
         return
     match said:
+        case RollbackStarted(undoes=str()):
+            ledger.clear_of_blame(release, said.at, why="was called a false alarm by a person")
         case RollbackStarted():
             who = said.trigger or "a person"
             why = f"was rolled back to v{said.good.version} by {who}"

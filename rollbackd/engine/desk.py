@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from rollbackd import __version__
-from rollbackd.core.decide import explain, manual
+from rollbackd.core.decide import explain
 from rollbackd.core.errors import Rejected, TemporaryError, UsageError
 from rollbackd.core.facts import (
     Announced,
@@ -22,6 +22,7 @@ from rollbackd.core.facts import (
     Unquarantined,
 )
 from rollbackd.core.ledger import Standing
+from rollbackd.core.manual import manual
 from rollbackd.core.model import Hold, Json, JsonObject, RollBack, RollbackId, TargetName
 from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Clock, Store

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from rollbackd.core.asked import ModeSet, Proposed, Withdrawn
 from rollbackd.core.errors import TemporaryError
 from rollbackd.core.facts import (
     Announced,
@@ -37,7 +38,7 @@ log = structlog.get_logger()
 MOST_LATE: Final = 1000
 DURABLE: Final = (  # what a new process must hear, besides news of releases
     Paused, Resumed, Unlocked, Approved, Rejected, RollbackStarted, RollbackSwitched, RollbackEnded,
-    Announced, Blessed, Quarantined, Unquarantined,
+    Announced, Blessed, Quarantined, Unquarantined, Proposed, Withdrawn, ModeSet,
 )  # fmt: skip
 
 

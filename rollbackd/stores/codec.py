@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Final, cast
 
+from rollbackd.core.asked import ModeSet, Proposed, Withdrawn
 from rollbackd.core.facts import (
     Announced,
     Approved,
@@ -39,6 +40,7 @@ from rollbackd.core.model import (
     TriggerState,
     Verdict,
 )
+from rollbackd.core.rules import Mode
 from rollbackd.core.runbook import Phase, Plan, Step
 
 
@@ -90,14 +92,20 @@ def parse_object(body: str) -> JsonObject:
 
 
 def plan_from(body: str) -> Plan:
-    raw = parse(body)
+    return _plan(parse(body))
+
+
+def _plan(raw: Mapping[str, Any]) -> Plan:
     steps = tuple(Step(**{**step, "phase": Phase(step["phase"])}) for step in raw["steps"])
     known = {**raw, "steps": steps, "notes": tuple(raw["notes"])}
     return Plan(**{**known, "deadline_at": float(raw["deadline_at"])})
 
 
 def rollback_from(body: str) -> RollBack:
-    raw = parse(body)
+    return _rollback(parse(body))
+
+
+def _rollback(raw: Mapping[str, Any]) -> RollBack:
     known = {
         "bad": _release(raw["bad"]),
         "good": _release(raw["good"]),
@@ -145,6 +153,15 @@ def _ended(raw: Mapping[str, Any]) -> TargetFact:
     return RollbackEnded(**{**raw, "outcome": RollbackOutcome(raw["outcome"])})
 
 
+def _proposed(raw: Mapping[str, Any]) -> TargetFact:
+    known = {"decision": _rollback(raw["decision"]), "plan": _plan(raw["plan"])}
+    return Proposed(**{**raw, **known})
+
+
+def _mode_set(raw: Mapping[str, Any]) -> TargetFact:
+    return ModeSet(**{**raw, "mode": None if raw["mode"] is None else Mode(raw["mode"])})
+
+
 _FACTS: Final[Mapping[str, Callable[[Mapping[str, Any]], TargetFact]]] = {
     "releases_seen": _releases_seen,
     "paused": _paused,
@@ -159,6 +176,9 @@ _FACTS: Final[Mapping[str, Callable[[Mapping[str, Any]], TargetFact]]] = {
     "blessed": lambda raw: Blessed(**raw),
     "quarantined": lambda raw: Quarantined(**raw),
     "unquarantined": lambda raw: Unquarantined(**raw),
+    "proposed": _proposed,
+    "withdrawn": lambda raw: Withdrawn(**raw),
+    "mode_set": _mode_set,
 }
 _WORDS: Final[Mapping[type[TargetFact], str]] = {
     ReleasesSeen: "releases_seen",
@@ -174,4 +194,7 @@ _WORDS: Final[Mapping[type[TargetFact], str]] = {
     Blessed: "blessed",
     Quarantined: "quarantined",
     Unquarantined: "unquarantined",
+    Proposed: "proposed",
+    Withdrawn: "withdrawn",
+    ModeSet: "mode_set",
 }

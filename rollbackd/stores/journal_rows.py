@@ -70,6 +70,7 @@ def started_fact(decision: RollBack, plan: Plan, at: float) -> RollbackStarted:
         good=decision.good,
         automatic=decision.automatic,
         trigger=decision.trigger,
+        undoes=decision.undoes,
     )
 
 

@@ -17,7 +17,9 @@ KEPT_ROLLBACKS: Final = 10_000
 ATTEMPTS_KEPT_SECONDS: Final = 90 * 86_400.0
 ORDERS_KEPT: Final = 200  # per target and kind; only the newest counts
 _CHUNK: Final = 500  # in one transaction: a rollback that runs waits for no more than that
-_ORDERS: Final = ("paused", "resumed", "approved", "rejected", "announced")
+_ORDERS: Final = (
+    "paused", "resumed", "approved", "rejected", "announced", "proposed", "withdrawn", "mode_set",
+)  # fmt: skip
 
 
 def prune(connection: sqlite3.Connection, now: float) -> int:

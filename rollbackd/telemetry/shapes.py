@@ -22,7 +22,14 @@ from rollbackd.core.model import (
 )
 from rollbackd.core.runbook import Plan
 from rollbackd.core.sentence import headline, level, odds_of
-from rollbackd.core.snapshot import ProbeView, ReleaseView, RollbackView, Snapshot, TargetView
+from rollbackd.core.snapshot import (
+    ProbeView,
+    ProposalView,
+    ReleaseView,
+    RollbackView,
+    Snapshot,
+    TargetView,
+)
 from rollbackd.telemetry.advice import to_act
 
 SHOWN: Final = 10  # releases in the status; all of them are asked for by name
@@ -63,6 +70,8 @@ def target(view: TargetView, app: str = "") -> JsonObject:
         "mode": str(view.mode),
         "healthy": view.healthy,
         "evaluated_at": _number(view.evaluated_at),
+        "mode_set": view.mode_set,
+        "proposal": proposal(view.proposal),
         "paused_until": _number(view.paused_until),
         "locked_out": view.locked_out,
         "cooldown_until": _number(view.cooldown_until),
@@ -220,6 +229,25 @@ def release(view: ReleaseView) -> JsonObject:
         "passed_over": view.passed_over,
         "current": view.current,
         "goal": view.goal,
+    }
+
+
+def proposal(view: ProposalView | None) -> JsonObject | None:
+    """What a person is asked, whole: `hash` is what an approval is bound to."""
+    if view is None:
+        return None
+    return {
+        "id": view.rollback,
+        "hash": view.plan.hash,
+        "from_version": view.bad_version,
+        "to_version": view.good_version,
+        "trigger": view.trigger,
+        "why": view.why,
+        "asked_at": _number(view.asked_at),
+        "answer_by": _number(view.answer_by),
+        "overdue": view.overdue,
+        "approved_by": view.approved_by,
+        "plan": plan(view.plan),
     }
 
 

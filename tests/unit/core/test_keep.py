@@ -105,7 +105,7 @@ def test_whatever_the_deploys_remember_is_kept() -> None:
 
 
 def test_whatever_a_state_remembers_is_kept_or_told_again() -> None:
-    told_again = {"ledger", "rollbacks", "paused_until", "paused_by"}
+    told_again = {"ledger", "rollbacks", "paused_until", "paused_by", "mode_set"}
     of_the_moment = {"decided", "evaluated_at", "local_minutes", "missing_images"}
     made_of_policy = {"policy", "triggers", "_by_probe"}
     parts = {"probes", "watches", "regressions", "deploys"}

@@ -1,7 +1,7 @@
 """A rollback a person asks for: no verdict and no mode stops it, sense still does."""
 
-from rollbackd.core.decide import manual
 from rollbackd.core.facts import Paused
+from rollbackd.core.manual import manual
 from rollbackd.core.model import Hold, HoldReason, ReleaseStatus, RollBack, RollbackOutcome
 from rollbackd.core.rules import Mode
 from tests.unit.core.world import SHOP, World, breached_world, down, release, target, trigger

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rollbackd.core.decide import manual
+from rollbackd.core.manual import manual
 from rollbackd.core.facts import ControlSeen, ReleasesSeen, RollbackStarted
 from rollbackd.core.model import Release, RollBack, RollbackId, TargetName
 from rollbackd.core.state import TargetState

@@ -1,0 +1,67 @@
+"""A rollback that a person asked for, as a decision. Sense may refuse it; no verdict is needed."""
+
+from __future__ import annotations
+
+from rollbackd.core.known_good import goal
+from rollbackd.core.marks import same_content
+from rollbackd.core.model import Hold, HoldReason, Release, RollBack, RollbackId
+from rollbackd.core.policy import Policy
+from rollbackd.core.state import TargetState
+from rollbackd.core.triggers import judge
+
+
+def manual(
+    policy: Policy,
+    state: TargetState,
+    now: float,
+    *,
+    to_version: int | None,
+    plan: str,
+    reason: str,
+    by: str,
+    undoes: RollbackId | None = None,
+) -> RollBack | Hold:
+    """A rollback a person asked for: it needs no verdict, and no mode, pause or budget stops it."""
+    running, bad = state.rollbacks.running, state.current
+    if running is not None:
+        why = f"{running.rollback} is under way"
+        return Hold(target=state.name, at=now, reason=HoldReason.ROLLING_BACK, why=why, bad=bad)
+    if bad is None:
+        return _nowhere(state, now, None, "no release is known yet")
+    if to_version is None:
+        found = goal(state.ledger, state.deploys.known, bad)
+        good = found.release if found else None
+        why = f"no earlier release than v{bad.version} is fit to go back to"
+    else:
+        good = next((r for r in state.deploys.known if r.version == to_version), None)
+        why = f"there is no release v{to_version}"
+    if good is None:
+        return _nowhere(state, now, bad, why)
+    if same_content(good.content, bad.content):
+        left = state.deploys.left_on_another(good)
+        if left is None:
+            why = f"v{good.version} has the content that v{bad.version} runs already"
+            return _nowhere(state, now, bad, why)
+        bad = left
+    target = policy.targets[state.name]
+    later = state.deploys.without_effect(now, target.safety)
+    if state.current is not None and state.current.version > bad.version:
+        later = max(state.current.version, later or 0)
+    return RollBack(
+        target=state.name,
+        at=now,
+        trigger=None,
+        bad=bad,
+        good=good,
+        plan=plan,
+        why=reason,
+        requested_by=by,
+        undoes=undoes,
+        later_version=later,
+        evidence={"goal_standing": state.ledger.standing(good).value},
+        verdicts=tuple(judge(trigger, state, now) for trigger in target.triggers),
+    )
+
+
+def _nowhere(state: TargetState, now: float, bad: Release | None, why: str) -> Hold:
+    return Hold(target=state.name, at=now, reason=HoldReason.NO_GOOD_RELEASE, why=why, bad=bad)

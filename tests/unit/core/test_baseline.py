@@ -11,10 +11,9 @@ from rollbackd.core.baseline import (
     longest_run,
     ordinary,
     overdispersion,
-    pick_bound,
     recent,
-    usable_bound,
 )
+from rollbackd.core.bounds import pick_bound, telling_bound
 from rollbackd.core.evidence import Evidence, cap_of
 from rollbackd.core.facts import CheckOutcome, Histogram, MeasureKind, Ratio
 from rollbackd.core.frozen import Baseline, Past, baseline_of, freeze
@@ -74,10 +73,33 @@ def test_a_tick_without_data_neither_extends_nor_breaks_a_run() -> None:
 def test_a_bound_that_would_be_of_no_use_gives_way_to_one_that_is() -> None:
     """All answers take 30 to 45 ms: nine in ten are over 25 ms, none over 50."""
     assert pick_bound([1000, 900, 0, 0], 1000) == 1
-    assert usable_bound([1000, 900, 0, 0], 1000) == 2
-    assert usable_bound([1000, 900, 800], 1000) == 2
-    assert usable_bound([300, 50, 0], 1000) == 1
-    assert usable_bound([], 0) == 0
+    bounds = (0.01, 0.025, 0.05, 0.1)
+    assert telling_bound(bounds, [1000, 900, 0, 0], 1000) == 2
+    assert telling_bound(bounds, [1000, 900, 800], 1000) == 2
+    assert telling_bound(bounds, [300, 50, 0], 1000) == 1
+    assert telling_bound((), [], 0) == 0
+
+
+def test_the_bound_by_which_twice_as_slow_shows_is_taken() -> None:
+    """A fifth takes longer than 100 ms: twice as slow would be three fifths, and two are tolerated.
+
+    One in a hundred takes longer than 250 ms: twice as slow would be 15 times as many.
+    """
+    bounds, slower = (0.05, 0.1, 0.25, 0.5), [620, 197, 9, 0]
+
+    assert pick_bound(slower, 1000) == 1
+    assert telling_bound(bounds, slower, 1000) == 2
+
+
+def test_the_bound_nearest_to_five_percent_is_kept_where_it_tells_enough() -> None:
+    bounds, slower = (0.05, 0.1, 0.2, 0.5), [600, 300, 60, 8]
+
+    assert telling_bound(bounds, slower, 1000) == pick_bound(slower, 1000) == 2
+
+
+def test_a_bound_below_which_nothing_is_counted_is_judged_by_itself() -> None:
+    assert telling_bound((0.1,), [100], 1000) == 0
+    assert telling_bound((0.0, 0.1), [1000, 150], 1000) == 1
 
 
 def past(name: str, **changes: object) -> Past:

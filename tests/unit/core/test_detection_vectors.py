@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from rollbackd.core.baseline import Slack, kl_upper_bound, learn, pick_bound
+from rollbackd.core.baseline import Slack, kl_upper_bound, learn
+from rollbackd.core.bounds import pick_bound
 from rollbackd.core.comparison import Comparison
 from rollbackd.core.evidence import Evidence, cap_of
 from rollbackd.core.facts import MeasureKind

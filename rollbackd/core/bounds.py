@@ -1,0 +1,63 @@
+"""Which of a histogram's bounds slow requests are counted by. Fixed before the release. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+WANTED_EXCEEDANCE, LEAST_EXCEEDANCE, MOST_EXCEEDANCE = 0.05, 0.005, 0.20
+SLOWER: Final = 2.0  # times: the release that is to be found
+TELLING: Final = 2.0  # times what is tolerated: what it should make of the share that is slow
+MOST_TOLERABLE: Final = 0.60  # more than that accuses nobody
+TIMES, PLUS = 2.0, 0.02  # what is tolerated of a share, as of every latency
+
+
+def telling_bound(bounds: Sequence[float], slower: Sequence[float], total: float) -> int:
+    """The bound nearest to 5 %; where requests twice as slow would hardly show by it, the one by
+    which they show most. docs/adr/0012-bounds-that-tell.md says why.
+
+    `bounds`: the finite ones in seconds, rising; `slower`: per bound, how many took longer.
+    """
+    picked = pick_bound(slower, total)
+    if total <= 0 or not slower:
+        return picked
+    shares = [count / total for count in slower]
+    if _shows(bounds, shares, picked) >= TELLING:
+        return picked
+    fit = [i for i, q in enumerate(shares) if LEAST_EXCEEDANCE <= q <= MOST_EXCEEDANCE]
+    if fit:
+        return max(fit, key=lambda i: (_shows(bounds, shares, i), i == picked))
+    if TIMES * shares[picked] <= MOST_TOLERABLE:
+        return picked
+    return next((i for i, q in enumerate(shares) if q <= MOST_EXCEEDANCE), picked)
+
+
+def pick_bound(slower: Sequence[float], total: float) -> int:
+    """Which bound to count by: exceeded by the share nearest to 5 %, from 0.5 % to 20 % if any.
+
+    `slower`: per finite bound, how many took longer.
+    """
+    if total <= 0 or not slower:
+        return 0
+    shares = [count / total for count in slower]
+    fit = [i for i, q in enumerate(shares) if LEAST_EXCEEDANCE <= q <= MOST_EXCEEDANCE]
+    among = fit or range(len(shares))
+    return min(among, key=lambda i: abs(math.log(max(shares[i], 1e-9) / WANTED_EXCEEDANCE)))
+
+
+def _shows(bounds: Sequence[float], shares: Sequence[float], at: int) -> float:
+    """How many times what is tolerated would be over it if all took `SLOWER` times as long."""
+    return _slower_than(bounds, shares, bounds[at] / SLOWER) / max(
+        TIMES * shares[at], shares[at] + PLUS
+    )
+
+
+def _slower_than(bounds: Sequence[float], shares: Sequence[float], seconds: float) -> float:
+    """The share slower than any time: straight lines between the bounds, over the logarithm."""
+    above = next((i for i, bound in enumerate(bounds) if bound >= seconds), len(bounds) - 1)
+    low, high = bounds[max(above - 1, 0)], bounds[above]
+    if above == 0 or low <= 0 or seconds <= 0:
+        return shares[above]
+    part = math.log(seconds / low) / math.log(high / low)
+    return shares[above - 1] + part * (shares[above] - shares[above - 1])

@@ -129,7 +129,7 @@ def test_a_slower_release_is_found() -> None:
 
     assert told.since() is not None
     assert (told.since() or 0) <= 180
-    assert "slower than 250 ms 31 %" in told.watch.why(HOUR + 180)
+    assert "slower than 500 ms 10 %" in told.watch.why(HOUR + 180)
 
 
 def test_why_and_evidence_name_the_numbers() -> None:

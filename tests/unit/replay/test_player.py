@@ -97,6 +97,18 @@ def test_the_open_tick_closes_at_the_end_of_the_facts() -> None:
     assert rolled_back(played(earlier, policy(CALM))) == []
 
 
+def test_a_tick_that_the_facts_leave_open_carries_its_own_end() -> None:
+    facts = [
+        told if isinstance(told, ReleasesSeen) else replace(told, at=told.at - 3)
+        for told in life(until=1300, bad_from=1000)
+    ]
+    (at, _, _), *_ = rolled_back(played(facts, policy(CALM)))
+    cut = [told for told in facts if told.at < at]
+
+    assert cut[-1].at == at - 3
+    assert rolled_back(played(cut, policy(CALM))) == [(at, 42, 41)]
+
+
 def test_live_facts_are_judged_a_second_behind() -> None:
     facts = life(until=1300, bad_from=1000)
     (at, _, _), *_ = rolled_back(played(facts, policy(CALM)))

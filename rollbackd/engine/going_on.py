@@ -6,12 +6,14 @@ An unfinished rollback goes on only against the release it was decided for.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
 from rollbackd.core.errors import PlanRefused, RollbackdError, TemporaryError
 from rollbackd.core.ports import Observation, Seen
-from rollbackd.core.runbook import Journal, Phase, Progress, RollbackState, Step, StepState
+from rollbackd.core.proposing import changed
+from rollbackd.core.runbook import Journal, Phase, Plan, Progress, RollbackState, Step, StepState
 from rollbackd.engine.steps import StandStill
 from rollbackd.engine.walk import Walk
 from rollbackd.telemetry import events
@@ -28,6 +30,16 @@ _ASK_AGAIN_SECONDS: Final = 5.0
 def waits_for_a_person(journal: Journal) -> bool:
     """It holds, and not because of a STOP file: that one goes on when the file is gone."""
     return journal.state is RollbackState.HOLDING and not journal.reason.startswith(STOPPED_MARK)
+
+
+def as_approved(frozen: Plan, fresh: Plan) -> Plan:
+    """The plan that a person approved, with the deadline of now. Raises PlanRefused where what it
+    rests on changed; `fresh` is the same plan made again.
+    """
+    why = changed(frozen, fresh)
+    if why:
+        raise PlanRefused(f"not the plan that was approved: {why}", hint="rollbackd status")
+    return replace(frozen, deadline_at=fresh.deadline_at)
 
 
 async def check(walk: Walk) -> None:

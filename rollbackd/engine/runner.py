@@ -22,6 +22,7 @@ from rollbackd.core.runbook import Journal, Plan, RollbackState
 from rollbackd.engine import going_on
 from rollbackd.engine.ending import Ending, ending, nothing_reached, release_version, switched_at
 from rollbackd.engine.group import next_group, take_group
+from rollbackd.engine.leaving import Leaving, Left
 from rollbackd.engine.pauses import Pauses
 from rollbackd.engine.steps import StandStill, StepTaker
 from rollbackd.engine.stop import StopSwitch
@@ -45,6 +46,7 @@ class Runner:
     _taker: StepTaker = field(init=False)
     _begun: set[RollbackId] = field(default_factory=set)  # by this process: no claim needed
     _walking: dict[RollbackId, asyncio.Task[Any]] = field(default_factory=dict)
+    _leaving: Leaving = field(default_factory=Leaving)
 
     def __post_init__(self) -> None:
         self._pauses = Pauses(self.clock, self.stop)
@@ -56,13 +58,14 @@ class Runner:
         """What would be done. Touches nothing, writes nothing."""
         return await self.executor_for(decision.target).plan(decision)
 
-    async def begin(self, decision: RollBack) -> Journal:
+    async def begin(self, decision: RollBack, frozen: Plan | None = None) -> Journal:
         """Plan it and open its journal; on disk when this returns. What it cannot begin it tells
-        as an end before any effect, and raises.
+        as an end before any effect, and raises. `frozen`: the plan that a person approved.
         """
         try:
             self.stop.check(f"rollback of {decision.target}")
             plan = await self.executor_for(decision.target).plan(decision)
+            plan = plan if frozen is None else going_on.as_approved(frozen, plan)
             journal = await self.store.begin(decision, plan)
         except RollbackdError as error:
             self._refused(decision, error)
@@ -77,6 +80,7 @@ class Runner:
                 good=decision.good,
                 automatic=decision.automatic,
                 trigger=decision.trigger,
+                undoes=decision.undoes,
             )
         )
         return journal
@@ -98,14 +102,18 @@ class Runner:
             return await self._carry_out(journal, released_by)
         finally:
             del self._walking[rollback]
+            self._leaving.over(rollback)
 
     async def abort(self, rollback: RollbackId, *, by: str, reason: str) -> None:
-        """A person ends a rollback that stands still; what it holds is let go first."""
+        """A person ends a rollback; what it holds is let go first. One that is under way ends
+        before it changed anything or not at all: then Rejected.
+        """
+        detail = f"aborted by {by}: {reason}"
         if rollback in self._walking:
-            raise Rejected(f"{rollback} is under way", hint="touch STOP in the state directory")
+            await self._leaving.ask(rollback, detail)
+            return
         walk = self._walk(await self.store.claim(rollback), resumed=True)
         await going_on.let_go(walk)
-        detail = f"aborted by {by}: {reason}"
         await self._end(walk, RollbackState.CANCELLED, RollbackOutcome.CANCELLED, detail)
 
     async def hold(self, rollback: RollbackId, *, reason: str) -> None:
@@ -174,6 +182,12 @@ class Runner:
             await self._take_phases(walk)
         except (Stopped, Fenced):
             raise
+        except Left as left:
+            await going_on.let_go(walk)
+            cancelled = RollbackState.CANCELLED, RollbackOutcome.CANCELLED
+            outcome = await self._end(walk, *cancelled, left.message)
+            self._leaving.over(walk.plan.rollback, left=True)
+            return outcome
         except Superseded as error:
             await going_on.let_go(walk)
             return await self._end(
@@ -190,6 +204,7 @@ class Runner:
             now = walk.progress()
             if now.phase is None:
                 return
+            self._leaving.check(walk)
             going_on.check_deadline(walk)
             await going_on.check_still_applies(walk, now)
             await take_group(walk, self._taker, next_group(now))

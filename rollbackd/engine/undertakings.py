@@ -12,7 +12,7 @@ import structlog
 from rollbackd.core.errors import Rejected, RollbackdError
 from rollbackd.core.model import RollBack, TargetName
 from rollbackd.core.rules import Mode
-from rollbackd.core.runbook import Journal
+from rollbackd.core.runbook import Journal, Plan
 from rollbackd.engine import going_on
 from rollbackd.engine.runner import Runner
 from rollbackd.telemetry import events
@@ -46,10 +46,21 @@ class Undertakings:
         else:
             self._start(journal.plan.target, self.runner.carry_out(journal))
 
-    def begin(self, decision: RollBack) -> None:
-        self._start(decision.target, self._begin_and_carry_out(decision))
+    def begin(self, decision: RollBack, frozen: Plan | None = None) -> None:
+        """`frozen`: the plan that a person approved."""
+        self._start(decision.target, self._begin_and_carry_out(decision, frozen))
 
-    async def order(self, decision: RollBack, record: Coroutine[Any, Any, None]) -> Journal:
+    def beside(self, work: Coroutine[Any, Any, None]) -> None:
+        """What is looked up for the rollbacks to come."""
+        assert self._group is not None, "the engine runs"
+        self._group.create_task(work)
+
+    async def order(
+        self,
+        decision: RollBack,
+        record: Coroutine[Any, Any, None],
+        frozen: Plan | None = None,
+    ) -> Journal:
         """Begin what a person asked for; the rest goes on beside. Refusals are raised."""
         target = decision.target
         try:
@@ -60,7 +71,7 @@ class Undertakings:
         self._at_work.add(target)
         try:
             await record
-            journal = await self.runner.begin(decision)
+            journal = await self.runner.begin(decision, frozen)
         except BaseException:
             self._at_work.discard(target)
             raise
@@ -82,9 +93,9 @@ class Undertakings:
         self._at_work.add(target)
         self._group.create_task(self._to_its_end(target, work), name=f"rollback of {target}")
 
-    async def _begin_and_carry_out(self, decision: RollBack) -> None:
+    async def _begin_and_carry_out(self, decision: RollBack, frozen: Plan | None) -> None:
         try:
-            journal = await self.runner.begin(decision)
+            journal = await self.runner.begin(decision, frozen)
         except RollbackdError as error:
             self.refused(decision, error)  # the runner told of it as an end before any effect
             return

@@ -62,6 +62,7 @@ async def make_plan(
     jobs = jobs_in_order(fleet, candidates, policy, decision)
     await _keep(store, goal, candidates, jobs, decision)
     settings = _settings(platform, policy, decision, goal, fleet)
+    settings["machines"] = _rests_on(candidates)
     steps = tuple(steps_of(target, policy, decision, jobs, notes))
     plan = Plan(
         rollback=decision.id,
@@ -217,12 +218,20 @@ def _settings(
         "app": platform.app,
         "image": goal.image,
         "definition_key": _definition_key(decision),
+        "definition": _digest(goal.definition),
         "good": {"id": decision.good.id, "version": decision.good.version},
         "newest_version": known_newest(decision),
         "strategy": policy.strategy.value,
         "traffic": policy.traffic.value,
         "step_deadline_seconds": policy.step_deadline_seconds,
         "unreachable": [text_at(m, "id") for m in fleet if not reachable(m)],
+    }
+
+
+def _rests_on(candidates: Sequence[Candidate]) -> JsonObject:
+    """Of every machine to change: its version now, and the hash of the config it is to have."""
+    return {
+        text_at(c.machine, "id"): f"{version_of(c.machine)} {_digest(c.config)}" for c in candidates
     }
 
 
@@ -241,5 +250,9 @@ def _hash(plan: Plan) -> str:
         (step.seq, step.phase, step.kind, step.name, step.params, step.mutates)
         for step in plan.steps
     ]
-    text = json.dumps([steps, plan.settings, plan.parallel, plan.name], sort_keys=True)
+    return _digest([steps, plan.settings, plan.parallel, plan.name])
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,77 @@
+"""A person asks a rollback that is under way to end; its walk answers between two steps.
+
+Once the first machine or record was changed it goes forward: half of a rollback helps nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from rollbackd.core.errors import Rejected, RollbackdError
+from rollbackd.core.model import RollbackId
+from rollbackd.core.runbook import Phase, StepState
+from rollbackd.engine.walk import Walk
+
+ANSWER_SECONDS: Final = 45.0  # less than the command line waits; a step before the first effect
+_TOUCHED: Final = frozenset({StepState.STARTED, StepState.DONE, StepState.UNKNOWN})
+
+
+class Left(RollbackdError):
+    """It ends here, before anything was changed, because a person asked."""
+
+
+class Leaving:
+    """Who asked, by rollback, and how they learn what became of it."""
+
+    def __init__(self) -> None:
+        self._asked: dict[RollbackId, tuple[str, asyncio.Future[None]]] = {}
+
+    async def ask(self, rollback: RollbackId, words: str) -> None:
+        """Returns when it ended. Raises Rejected where it goes on, with what to do instead."""
+        if rollback in self._asked:
+            raise Rejected(f"{rollback} was asked to end a moment ago", hint="see rollbackd status")
+        answer = asyncio.get_running_loop().create_future()
+        self._asked[rollback] = words, answer
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await answer
+        except TimeoutError:
+            raise Rejected(
+                f"{rollback} came to no point at which it could end",
+                hint="is there a STOP file? rollbackd history --steps shows where it is",
+            ) from None
+        finally:
+            self._asked.pop(rollback, None)
+
+    def check(self, walk: Walk) -> None:
+        """Between two steps. Raises Left where it was asked to end and still can."""
+        words, answer = self._asked.get(walk.plan.rollback, ("", None))
+        if answer is None or answer.done():
+            return
+        if not past_return(walk):
+            raise Left(words)
+        answer.set_exception(
+            Rejected(
+                f"{walk.plan.rollback} has begun to change machines: it goes on to its end",
+                hint=f"then: rollbackd undo {walk.plan.rollback}; to freeze it where it is: STOP",
+            )
+        )
+
+    def over(self, rollback: RollbackId, *, left: bool = False) -> None:
+        """Its walk ended: because it was asked to, or by itself."""
+        _, answer = self._asked.get(rollback, ("", None))
+        if answer is None or answer.done():
+            return
+        if left:
+            answer.set_result(None)
+        else:
+            answer.set_exception(Rejected(f"{rollback} came to an end by itself meanwhile"))
+
+
+def past_return(walk: Walk) -> bool:
+    """Whether its execute phase changed anything, or may have."""
+    return any(
+        row.step.phase is Phase.EXECUTE and row.step.mutates and row.state in _TOUCHED
+        for row in walk.rows
+    )

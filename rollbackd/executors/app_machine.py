@@ -23,7 +23,7 @@ from rollbackd.core.runbook import Plan, Step
 from rollbackd.executors.app_health import Standing, standing
 from rollbackd.executors.app_lease import leased
 from rollbackd.executors.app_record import ReleaseRecord
-from rollbackd.executors.app_traffic import Traffic, cordoned_by
+from rollbackd.executors.app_traffic import Traffic
 from rollbackd.executors.app_words import Job, job_of, lease_words
 from rollbackd.fly.config_restore import OP, OP_RELEASE, fingerprint
 from rollbackd.fly.content import digest_or_ref, image_of
@@ -63,7 +63,7 @@ class MachineUpdate:
         if not runs(machine, config) and version_of(machine) != job.version:
             detail = f"machine {job.machine} was changed by somebody else"
             return Observation(seen=Seen.CHANGED, detail=detail)
-        if not runs(machine, config) or self._ours_to_give_back(plan, machine):
+        if not runs(machine, config) or self._traffic.holds(plan, machine):
             return Observation(seen=Seen.NOT_DONE)
         found, why = self._standing(job, machine)
         if job.wait and found is not Standing.HEALTHY:
@@ -81,8 +81,8 @@ class MachineUpdate:
         why = ""
         if job.wait:
             machine, why = await self._until_healthy(plan, job)
-        if self._ours_to_give_back(plan, machine):
-            await self._give_back(job)
+        if self._traffic.holds(plan, machine):
+            await self._give_back(plan, machine)
         return _result(machine, why) | ({"traffic": drained} if drained else {})
 
     async def _stand_back(self, plan: Plan) -> None:
@@ -177,13 +177,9 @@ class MachineUpdate:
             return Standing.HEALTHY, f"it is {state} and boots the good release next time"
         return standing(machine, self._clock.now())
 
-    def _ours_to_give_back(self, plan: Plan, machine: JsonObject) -> bool:
-        """With traffic stopped the cordon outlives the step: it ends when all machines are back."""
-        return cordoned_by(machine, plan) and text_at(plan.settings, "traffic") != "stop"
-
-    async def _give_back(self, job: Job) -> None:
+    async def _give_back(self, plan: Plan, machine: JsonObject) -> None:
         try:
-            await self._traffic.uncordon(job.machine)
+            await self._traffic.give_back(plan, machine)
         except LeaseHeld as held:
             await self._clock.sleep(_POLL_SECONDS)
             raise TemporaryError(held.message, hint="it is still cordoned by us") from held

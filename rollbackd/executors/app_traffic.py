@@ -14,7 +14,7 @@ from rollbackd.core.runbook import Plan
 from rollbackd.executors.app_lease import own_nonce
 from rollbackd.executors.app_words import lease_words
 from rollbackd.fly.config_restore import CORDON
-from rollbackd.fly.json_shape import list_at, object_at, text_at
+from rollbackd.fly.json_shape import list_at, text_at
 from rollbackd.fly.machine_view import (
     config_of,
     critical_checks,
@@ -84,12 +84,14 @@ class Traffic:
                 lines.append(f"machine {name} could not be let go: {error.message}")
         return lines
 
-    async def _let_go_of(self, plan: Plan, machine: JsonObject) -> list[str]:
+    async def _let_go_of(
+        self, plan: Plan, machine: JsonObject, *, cordon: bool = True
+    ) -> list[str]:
         client, app, name = self._platform.client, self._platform.app, text_at(machine, "id")
         lines, nonce = [], ""
-        if object_at(machine, "lease") and lease_on(machine, client.clock.now()) is not None:
+        if leased_by(machine, plan, client.clock.now()):
             nonce = await own_nonce(client, app, name, lease_words(plan))
-        if cordoned_by(machine, plan):
+        if cordon and cordoned_by(machine, plan):
             await self.uncordon(name, nonce)
             lines.append(f"machine {name} is back in traffic")
         if nonce:
@@ -97,22 +99,39 @@ class Traffic:
             lines.append(f"the lease on machine {name} is given back")
         return lines
 
+    async def give_back(self, plan: Plan, machine: JsonObject) -> None:
+        """End our cordon, and our lease that a process which died has left. With traffic stopped
+        the cordon outlives the step: it ends when all machines are back.
+        """
+        drains = text_at(plan.settings, "traffic") != "stop"
+        await self._let_go_of(plan, machine, cordon=drains)
+
+    def holds(self, plan: Plan, machine: JsonObject) -> bool:
+        """Whether `give_back` has something to do."""
+        drains = text_at(plan.settings, "traffic") != "stop"
+        held = leased_by(machine, plan, self._platform.client.clock.now())
+        return held or (drains and cordoned_by(machine, plan))
+
     async def restore(self, plan: Plan, machines: Iterable[str]) -> list[str]:
-        """Give back the machines this rollback cordoned; returns which."""
+        """Give back the machines this rollback cordoned or still leases; returns which."""
         given = []
         for name in machines:
             try:
                 machine = await self._platform.client.get_machine(self._platform.app, name)
             except NotFound:
                 continue
-            if cordoned_by(machine, plan):
-                await self.uncordon(name)
+            if await self._let_go_of(plan, machine):
                 given.append(name)
         return given
 
 
 def cordoned_by(machine: JsonObject, plan: Plan) -> bool:
     return text_at(config_of(machine), "metadata", CORDON) == plan.rollback
+
+
+def leased_by(machine: JsonObject, plan: Plan, now: float) -> bool:
+    described = text_at(machine, "lease", "description")
+    return described == lease_words(plan) and lease_on(machine, now) is not None
 
 
 def serving(machine: JsonObject) -> bool:

@@ -4,9 +4,10 @@ import pytest
 
 from rollbackd.core.errors import Ambiguous
 from rollbackd.core.model import JsonObject
+from rollbackd.core.ports import Seen
 from rollbackd.fly.wire import Api, Call
 from rollbackd.sandbox.server import Sandbox
-from tests.integration_fly.walking import Rig, effects, rig_for
+from tests.integration_fly.walking import Rig, effects, in_order, rig_for
 from tests.support import until
 
 pytestmark = pytest.mark.process
@@ -217,6 +218,35 @@ async def test_a_crash_between_update_and_traffic_is_taken_up_where_it_was(
     assert len(effects(sandbox, "machine.update")) == 3
     assert not any(machine.cordoned for machine in sandbox.machines)
     assert not any("rollbackd_cordon" in machine.metadata for machine in sandbox.machines)
+
+
+@pytest.mark.parametrize("cordoned", [False, True])
+async def test_a_lease_left_after_the_update_is_given_back_and_delays_nothing(
+    sandbox: Sandbox, rig: Rig, cordoned: bool
+) -> None:
+    """Without it the machine could not be given back to traffic until the lease ran out."""
+    await rig.releases()
+    await sandbox.deploy(image="errors-50")
+    plan = await rig.executor.plan(await rig.decide(bad=2, good=1))
+    step = next(step for step in in_order(plan) if step.kind == "machine")
+    results = await rig.walk(plan, until="bring")
+    await rig.executor.apply(plan, step, results)
+    machine = str(step.params["machine"])
+    words = f"rollbackd {plan.rollback}"
+    await rig.client.acquire_lease(sandbox.name, machine, ttl_seconds=60, description=words)
+    if cordoned:
+        mark = str(plan.rollback)
+        await rig.client.set_metadata(sandbox.name, machine, "rollbackd_cordon", mark)
+
+    seen = await rig.executor.observe(plan, step, results)
+    await rig.executor.apply(plan, step, results)
+
+    assert seen.seen is Seen.NOT_DONE
+    assert (await rig.executor.observe(plan, step, results)).seen is Seen.DONE
+    left = next(one for one in sandbox.machines if one.id == machine)
+    assert left.lease is None
+    assert "rollbackd_cordon" not in left.metadata
+    assert effects(sandbox, "machine.update") == [machine]
 
 
 def _stop(app: str, machine: str) -> Call:

@@ -140,7 +140,9 @@ class FakeExecutor:
 
 
 def _result(one: Step) -> JsonObject:
-    return {"release_version": 43} if one.kind == "release" else {"machine": one.params["machine"]}
+    if one.kind == "release":
+        return {"release_version": 43}
+    return {"machine": one.params.get("machine", "")}
 
 
 @dataclass

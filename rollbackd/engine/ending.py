@@ -9,7 +9,15 @@ from typing import Final
 from rollbackd.core.model import RollbackOutcome
 from rollbackd.core.runbook import Phase, RollbackState, StepRow, StepState
 
-_JUDGES: Final = frozenset({Phase.VERIFY, Phase.TEST, Phase.MONITOR, Phase.RESTORE_TRAFFIC})
+_JUDGES: Final = frozenset(
+    {
+        Phase.VERIFY,
+        Phase.TEST,
+        Phase.MONITOR,
+        Phase.RESTORE_TRAFFIC,
+        Phase.POST_VERIFICATION,  # smoke requests of a rollback that had stopped traffic
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

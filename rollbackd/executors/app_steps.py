@@ -54,11 +54,18 @@ def steps_of(
     yield from _stop_traffic(made, policy, jobs)
     yield from _execute(made, policy, jobs)
     yield made.step(Phase.VERIFY, Kind.VERIFY, "every machine runs the good release")
-    yield from _test(made, target)
+    shut = policy.traffic is Traffic.STOP
+    if not shut:
+        yield from _test(made, target, Phase.TEST)
+    else:
+        line = "traffic is stopped: asked when it is back"
+        yield made.step(Phase.TEST, Kind.SAY, "smoke", {"lines": [line]})
     seconds: Json = target.after.monitor_seconds
     watched = f"watch the machines for {target.after.monitor_seconds:g} s"
     yield made.step(Phase.MONITOR, Kind.WATCH, watched, {"seconds": seconds})
     yield from _restore_traffic(made, jobs)
+    if shut:
+        yield from _test(made, target, Phase.POST_VERIFICATION)
     yield made.step(Phase.POST_VERIFICATION, Kind.PROVE, "prove that it helped")
     yield made.step(Phase.REPORT, Kind.REPORT, "write the report")
 
@@ -134,11 +141,11 @@ def waves(jobs: Sequence[Job], policy: PlanPolicy) -> Iterator[int]:
         wave, away, proved = wave + 1, Counter(), not job.wake
 
 
-def _test(made: _Numbered, target: TargetPolicy) -> Iterator[Step]:
+def _test(made: _Numbered, target: TargetPolicy, phase: Phase) -> Iterator[Step]:
     url = text_at(target.settings, "url")
     if not url or not target.after.smoke:
         line = "no smoke request is configured"
-        yield made.step(Phase.TEST, Kind.SAY, "smoke", {"lines": [line]})
+        yield made.step(phase, Kind.SAY, "smoke", {"lines": [line]})
         return
     for smoke in target.after.smoke:
         params: JsonObject = {
@@ -146,7 +153,7 @@ def _test(made: _Numbered, target: TargetPolicy) -> Iterator[Step]:
             "status": list(smoke.status),
             "contains": smoke.contains,
         }
-        yield made.step(Phase.TEST, Kind.SMOKE, f"GET {smoke.path}", params)
+        yield made.step(phase, Kind.SMOKE, f"GET {smoke.path}", params)
 
 
 def _restore_traffic(made: _Numbered, jobs: Sequence[Job]) -> Iterator[Step]:

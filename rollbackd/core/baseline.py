@@ -19,8 +19,8 @@ ORDINARY_QUANTILE, ORDINARY_TIMES, ORDINARY_BAD = 0.95, 1.25, 5.0
 RECENT_BAD, RECENT_BAD_LOOKS = 5.0, 2.0
 TOLERANCE_AT_MOST: Final = 0.60  # above this it was broken already and can accuse nobody
 RUN_BAD: Final = 2.0
-EARLY_AT_MOST: Final = 8  # ticks
-LATE_TIMES, LATE_AT_MOST = 2.5, 18  # ticks
+PRONE_PHI, PRONE_TIMES = 3.0, 1.5  # more varied than this: prone to bursts
+LATE_TIMES, LATE_AT_MOST_TIMES = 2.5, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +111,28 @@ def persistence(
     return min(max(wanted, at_least), 3 * at_least)
 
 
-def early_persistence(persistence: int) -> int:
-    """How many bad ticks it takes at least where they began with the release.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How many bad ticks it takes at least: where they began with the release, and later."""
 
-    Few bursts begin in just that minute: what the history teaches about them counts for less.
+    early: int
+    late: int
+
+
+def patience(learned: int, *, phi: float, at_least: int) -> Patience:
+    """A burst is as likely in any minute, a bad release mostly bad in its first: what comes later
+    has to last longer, and what the history teaches about bursts counts for less in the first.
+
+    `learned`: the persistence; `phi`: above 3, the app is prone to bursts though the history may
+    show no long one; `at_least`: its lower clip. Measured in
+    docs/adr/0007-bursts-and-little-history.md.
     """
-    return min(persistence, EARLY_AT_MOST)
-
-
-def late_persistence(persistence: int) -> int:
-    """How many bad ticks it takes at least where they did not begin with the release.
-
-    A burst is as likely in any minute, a bad release mostly bad in its first: what comes later
-    has to last longer. Measured in docs/adr/0007-bursts-and-little-history.md.
-    """
-    return max(persistence, min(math.ceil(LATE_TIMES * persistence), LATE_AT_MOST))
+    floor = math.ceil(PRONE_TIMES * at_least) if phi > PRONE_PHI else at_least
+    wanted = max(learned, floor)
+    return Patience(
+        early=min(wanted, math.ceil(at_least * 5 / 3)),
+        late=min(math.ceil(LATE_TIMES * wanted), LATE_AT_MOST_TIMES * at_least),
+    )
 
 
 def kl_upper_bound(bad: float, total: float, beta: float) -> float:

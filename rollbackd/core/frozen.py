@@ -17,8 +17,10 @@ from rollbackd.core.baseline import (
     TOLERANCE_AT_MOST,
     Slack,
     learn,
+    patience,
     recent,
 )
+from rollbackd.core.kinds import ERRORS
 from rollbackd.core.model import Json, JsonObject
 from rollbackd.core.rows import Ticks
 
@@ -32,12 +34,14 @@ class Baseline:
     """One stream before the release. `used`: it takes part, with `weight` (they sum to 1).
 
     `bounds`, `bound`: which of the bounds bad ones were counted by. `ill_since`: where it was
-    worse than tolerable already, the start of that.
+    worse than tolerable already, the start of that. `early`, `late`: the ticks that are needed at
+    least, see `patience`.
     """
 
     rate: float
     tolerance: float
-    persistence: int
+    early: int
+    late: int
     weight: float
     used: bool
     bounds: tuple[float, ...]
@@ -145,12 +149,16 @@ def _baseline(
         at_least=least,
         looks=past.looks,
     )
+    # Latency varies more than coins do in every app, and looks are too few to tell.
+    phi = learned.phi if past.name == ERRORS.name else 1.0
+    needed = patience(learned.persistence, phi=phi, at_least=least)
     ill = learned.tolerance == math.inf and math.fsum(total) > 0
     since, rate = _ill_run(bad, total, tick_seconds) if ill else (0.0, 0.0)
     return Baseline(
         rate=learned.rate,
         tolerance=learned.tolerance,
-        persistence=learned.persistence,
+        early=needed.early,
+        late=needed.late,
         weight=weight,
         used=weight > 0,
         bounds=past.bounds,

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from rollbackd.core.bad_run import BadRun
-from rollbackd.core.baseline import early_persistence, late_persistence
 from rollbackd.core.bounds import telling_bound
 from rollbackd.core.evidence import Evidence, cap_of
 from rollbackd.core.facts import Histogram, Measure, MeasureKind, Ratio
@@ -195,10 +194,9 @@ class Stream:
         """Evidence starts anew against `baseline`."""
         self.evidence = None
         if baseline.used:
-            ticks = baseline.persistence
             cap, late_cap = (
-                cap_of(odds=self.odds_needed, weight=baseline.weight, ticks=needed)
-                for needed in (early_persistence(ticks), late_persistence(ticks))
+                cap_of(odds=self.odds_needed, weight=baseline.weight, ticks=ticks)
+                for ticks in (baseline.early, baseline.late)
             )
             self.evidence = Evidence(cap=cap, late_cap=late_cap, tick_seconds=self.tick_seconds)
         self.tolerate(baseline)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollbackd.core.baseline import early_persistence, late_persistence
+from rollbackd.core.baseline import Patience, patience
 from rollbackd.core.evidence import Evidence, cap_of
 
 DT, WEIGHT, ENOUGH = 10.0, 0.45, 2000.0
@@ -78,10 +78,21 @@ def test_it_goes_on_after_a_restart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("learned", "early", "late"), [(6, 6, 15), (7, 7, 18), (8, 8, 18), (12, 8, 18), (18, 8, 18)]
+    ("learned", "early", "late"), [(6, 6, 15), (7, 7, 18), (8, 8, 20), (12, 10, 24), (18, 10, 24)]
 )
 def test_the_history_tells_more_about_what_comes_later(learned: int, early: int, late: int) -> None:
-    assert (early_persistence(learned), late_persistence(learned)) == (early, late)
+    assert patience(learned, phi=1.0, at_least=6) == Patience(early=early, late=late)
+
+
+def test_an_app_that_varies_much_is_prone_to_bursts_nobody_saw_yet() -> None:
+    assert patience(6, phi=3.0, at_least=6) == Patience(early=6, late=15)
+    assert patience(6, phi=3.1, at_least=6) == Patience(early=9, late=23)
+    assert patience(10, phi=50.0, at_least=6) == Patience(early=10, late=24)
+
+
+def test_ticks_that_come_seldom_are_fewer() -> None:
+    assert patience(3, phi=1.0, at_least=3) == Patience(early=3, late=8)
+    assert patience(9, phi=50.0, at_least=3) == Patience(early=5, late=12)
 
 
 ratios = st.lists(st.one_of(st.none(), st.floats(0.0, 300.0)), max_size=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rollbackd.core.decide import decide
 from rollbackd.core.mass import AT_LEAST, mass_failing
@@ -11,15 +12,19 @@ from rollbackd.core.model import Decision, TargetName, TriggerState, Verdict
 from rollbackd.core.policy import Policy
 from rollbackd.core.rules import Severity
 from rollbackd.core.state import TargetState
-from rollbackd.core.triggers import judge
+from rollbackd.core.triggers import judge, onset_of
+
+ILL: Final = frozenset({TriggerState.BREACHED, TriggerState.PENDING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mass:
-    """`onsets` of all targets with a breached critical trigger; `failing`: too many at once."""
+    """`onsets` of all targets with a critical trigger that is breached or pending; `failing`:
+    those that broke together with too many others.
+    """
 
     onsets: Mapping[TargetName, float]
-    failing: bool
+    failing: frozenset[TargetName]
 
 
 def mass_of(
@@ -35,7 +40,7 @@ def mass_of(
     Three that break in one second must not all be rolled back in it.
     """
     if len(policy.targets) < AT_LEAST:
-        return Mass(onsets={}, failing=False)
+        return Mass(onsets={}, failing=frozenset())
     told: dict[TargetName, Sequence[Verdict]] = {n: d.verdicts for n, d in standing.items()}
     for name in due:
         state = states[name]
@@ -45,7 +50,11 @@ def mass_of(
         since = _onset(policy, name, verdicts)
         if since is not None:
             onsets[name] = since
-    failing = mass_failing(policy.mass, list(onsets.values()), len(policy.targets), now)
+    failing = frozenset(
+        name
+        for name, onset in onsets.items()
+        if mass_failing(policy.mass, onset, onsets.values(), len(policy.targets))
+    )
     return Mass(onsets=onsets, failing=failing)
 
 
@@ -57,14 +66,16 @@ def decide_all(
     mass: Mass,
 ) -> dict[TargetName, Decision]:
     """A decision for each target that is due."""
-    return {name: decide(policy, states[name], now, mass_failing=mass.failing) for name in due}
+    return {
+        name: decide(policy, states[name], now, mass_failing=name in mass.failing) for name in due
+    }
 
 
 def _onset(policy: Policy, name: TargetName, verdicts: Sequence[Verdict]) -> float | None:
     critical = {t.name for t in policy.targets[name].triggers if t.severity is Severity.CRITICAL}
-    since = [
-        verdict.since
+    onsets = [
+        verdict.since if onset_of(verdict) is None else float(onset_of(verdict) or 0)
         for verdict in verdicts
-        if verdict.state is TriggerState.BREACHED and verdict.trigger in critical
+        if verdict.state in ILL and verdict.trigger in critical
     ]
-    return min(since, default=None)
+    return min(onsets, default=None)

@@ -294,4 +294,5 @@ class SignalWatch:
     def onset(self) -> float | None:
         """When what is bad now began."""
         oldest = self.tally.oldest_bad() if self.signal.breaches is not None else None
-        return oldest if oldest is not None else self.bad_since
+        # The tally forgets the first looks of what goes on for longer than it looks back.
+        return min((at for at in (oldest, self.bad_since) if at is not None), default=None)

@@ -23,15 +23,14 @@ from rollbackd.core.facts import (
 )
 from rollbackd.core.ledger import Standing
 from rollbackd.core.manual import manual
-from rollbackd.core.model import Hold, Json, JsonObject, RollBack, RollbackId, TargetName
+from rollbackd.core.model import Hold, Json, JsonObject, RollBack, TargetName
 from rollbackd.core.policy import Policy
-from rollbackd.core.ports import Clock, Store
 from rollbackd.core.runbook import Journal, RollbackState
 from rollbackd.core.snapshot import TargetView
 from rollbackd.core.state import TargetState
 from rollbackd.core.view import target_view
 from rollbackd.engine import going_on
-from rollbackd.engine.engine import Engine
+from rollbackd.engine.control import Control, tell
 from rollbackd.engine.naming import commit_named, known_release
 from rollbackd.engine.reloader import Reloader
 from rollbackd.telemetry import events, shapes
@@ -42,12 +41,9 @@ LONGEST_PAUSE_SECONDS = 7 * 86_400.0  # a pause that nobody remembers is a daemo
 
 
 @dataclass(kw_only=True)
-class Desk:
+class Desk(Control):
     """Answers and takes orders. Unknown names are UsageError, refusals Rejected."""
 
-    clock: Clock
-    engine: Engine
-    store: Store
     reloader: Reloader
     apps: Callable[[TargetName], str]
     started_at: float
@@ -89,7 +85,7 @@ class Desk:
         decision = self.engine.decisions.get(state.name)
         if decision is None:
             raise TemporaryError(f"{name} was not judged yet", hint="try again in a second")
-        mass = self.engine.failing_in_mass(now)
+        mass = self.engine.failing_in_mass(state.name, now)
         gates = explain(self.engine.policy, state, now, mass_failing=mass)
         return shapes.explanation(decision, gates, self._view(name))
 
@@ -105,12 +101,6 @@ class Desk:
             "rollbacks": list(await self.store.history(name, limit)),
             "would_have": would[:limit],
         }
-
-    async def rollback(self, rollback: str) -> JsonObject:
-        found = await self.store.past(RollbackId(rollback))
-        if found is None:
-            raise UsageError(f"no rollback {rollback!r}", hint="rollbackd history lists them")
-        return found
 
     async def order_rollback(
         self,
@@ -145,7 +135,7 @@ class Desk:
             return shapes.plan(await self.engine.runner.dry_run(decision))
         await self._end_what_holds(decision.target, by=by, reason=reason)
         journal = await self.engine.order(decision)
-        _tell("rollback", decision.target, by=by, reason=reason, rollback=journal.plan.rollback)
+        tell("rollback", decision.target, by=by, reason=reason, rollback=journal.plan.rollback)
         return {"rollback": journal.plan.rollback, **shapes.plan(journal.plan)}
 
     async def pause(self, target: str, *, seconds: float, reason: str, by: str) -> JsonObject:
@@ -155,13 +145,13 @@ class Desk:
         now = self.clock.now()
         fact = Paused(target=name, at=now, until=now + seconds, by=by, reason=reason)
         await self.engine.take(fact)
-        _tell("pause", name, by=by, reason=reason, until=fact.until)
+        tell("pause", name, by=by, reason=reason, until=fact.until)
         return {"target": name, "paused_until": fact.until}
 
-    async def resume(self, target: str, *, by: str) -> JsonObject:
+    async def resume(self, target: str, *, by: str, reason: str = "") -> JsonObject:
         name = self._state(target).policy.name
-        await self.engine.take(Resumed(target=name, at=self.clock.now(), by=by))
-        _tell("resume", name, by=by)
+        await self.engine.take(Resumed(target=name, at=self.clock.now(), by=by, reason=reason))
+        tell("resume", name, by=by, reason=reason)
         return {"target": name, "paused_until": None}
 
     async def unlock(self, target: str, *, reason: str, by: str) -> JsonObject:
@@ -169,7 +159,7 @@ class Desk:
         name = self._state(target).policy.name
         await self._end_what_holds(name, by=by, reason=reason)
         await self.engine.take(Unlocked(target=name, at=self.clock.now(), by=by, reason=reason))
-        _tell("unlock", name, by=by, reason=reason)
+        tell("unlock", name, by=by, reason=reason)
         return {"target": name, "locked_out": False}
 
     async def announce(self, target: str, *, sha: str, actor: str, url: str, by: str) -> JsonObject:
@@ -215,7 +205,7 @@ class Desk:
         was = state.ledger.standing(release).value
         at = self.clock.now()
         await self.engine.take(fact(target=name, at=at, version=version, by=by, reason=reason))
-        _tell(fact.__name__.lower(), name, by=by, reason=reason, version=version)
+        tell(fact.__name__.lower(), name, by=by, reason=reason, version=version)
         standing = state.ledger.standing(release).value
         return {"target": name, "version": version, "was": was, "standing": standing}
 
@@ -241,23 +231,12 @@ class Desk:
         result = await self.reloader.reload(cause)
         return {"result": result, "error": self.reloader.error}
 
-    def _state(self, name: str) -> TargetState:
-        state = self.engine.states.get(TargetName(name))
-        if state is None:
-            known = ", ".join(sorted(self.engine.states))
-            raise UsageError(f"no target {name!r}", hint=f"targets: {known}")
-        return state
-
     def _view(self, name: str) -> TargetView:
         state = self._state(name)
         return target_view(state, self.engine.policy, self.clock.now())
 
     def _shape(self, view: TargetView) -> JsonObject:
         return shapes.target(view, app=self.apps(view.name))
-
-
-def _tell(order: str, target: TargetName, **words: object) -> None:
-    log.warning(events.ORDER_TAKEN, order=order, target=target, **words)
 
 
 def asked_for(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -19,28 +18,28 @@ from rollbackd.core.facts import (
     TargetFact,
     Tick,
 )
-from rollbackd.core.mass import mass_failing, onsets
 from rollbackd.core.model import (
     Decision,
     RollBack,
     RollbackId,
     RollbackOutcome,
     TargetName,
-    TriggerState,
 )
 from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Clock, Store
 from rollbackd.core.proof import Proof, Proved
+from rollbackd.core.round import mass_of
 from rollbackd.core.runbook import Journal
 from rollbackd.core.snapshot import Snapshot
 from rollbackd.core.state import TargetState
 from rollbackd.core.view import target_view
-from rollbackd.engine.arrivals import arrivals, relapses
+from rollbackd.engine.arrivals import tell_arrivals, tell_relapses
 from rollbackd.engine.heard import Heard
 from rollbackd.engine.keeping import DURABLE, Keeping, Recalled
 from rollbackd.engine.local_time import local_minutes
 from rollbackd.engine.memory import Memory
 from rollbackd.engine.orders import Orders
+from rollbackd.engine.proposals import Proposals
 from rollbackd.engine.proving import Proving
 from rollbackd.engine.recorder import Recorder, says_something_new
 from rollbackd.engine.runner import Runner
@@ -74,12 +73,16 @@ class Engine:
     _keeping: Keeping = field(init=False)
     _rollbacks: Undertakings = field(init=False)
     _orders: Orders = field(init=False)
+    proposals: Proposals = field(init=False)
 
     def __post_init__(self) -> None:
         self._orders = Orders(self.metrics)
         self._keeping = Keeping(self.store, self.metrics)
         self.memory = Memory(self.clock, self._keeping)
         self._rollbacks = Undertakings(runner=self.runner, refused=self._note_refusal)
+        self.proposals = Proposals(
+            clock=self.clock, undertakings=self._rollbacks, publish=self.publish
+        )
 
     async def remember(self) -> None:
         """Rebuild the states from what the store kept."""
@@ -150,15 +153,22 @@ class Engine:
 
     async def order(self, decision: RollBack) -> Journal:
         """A rollback a person asked for: same journal, same runner."""
-        journal = await self._rollbacks.order(decision, self.store.record(decision))
+        frozen = self.proposals.frozen(self.states[decision.target], decision)
+        self._orders.note(decision)
+        journal = await self._rollbacks.order(decision, self.store.record(decision), frozen)
         self.metrics.decided(decision)
         return journal
 
-    def failing_in_mass(self, now: float) -> bool:
-        """Whether so many targets broke together that no release of theirs is to blame."""
-        return mass_failing(
-            self.policy.mass, onsets(self.decisions.values()), len(self.states), now
+    def judge(self, name: TargetName) -> Decision:
+        """What follows from what is known at this moment."""
+        now = self.clock.now()
+        return decide(
+            self.policy, self.states[name], now, mass_failing=self.failing_in_mass(name, now)
         )
+
+    def failing_in_mass(self, name: TargetName, now: float) -> bool:
+        """Whether it broke together with so many others that its release is not to blame."""
+        return name in mass_of(self.policy, self.states, self.decisions, (name,), now).failing
 
     @property
     def control_ok(self) -> bool:
@@ -199,14 +209,10 @@ class Engine:
     def _meet(self, fact: ReleasesSeen) -> None:
         """Say whose the new releases are, and which brings back what was rolled back from."""
         state = self.states[fact.target]
-        for version, kind in arrivals(state, fact):
-            self.metrics.releases_observed(fact.target, kind)
-            log.info(events.RELEASE_SEEN, target=fact.target, version=version, kind=kind)
+        tell_arrivals(state, fact, self.metrics)
         before = {*state.ledger.relapsed}
         self._apply(fact)
-        for version, why in relapses(state, before):
-            self.metrics.quarantined_deploy(fact.target)
-            log.warning(events.RELEASE_RELAPSED, target=fact.target, version=version, why=why)
+        tell_relapses(state, before, self.metrics)
 
     def _apply(self, fact: TargetFact) -> None:
         self._orders.remember(fact)
@@ -224,27 +230,29 @@ class Engine:
     async def _tick(self, now: float) -> None:
         self.turned_at = self.clock.monotonic()
         self.heard.tick(now)
-        failing = self.failing_in_mass(now)
         minutes = local_minutes(self._zones(), now)
         await self._keeping.catch_up()
+        for state in self.states.values():
+            state.local_minutes = minutes
+            state.advance(now - LATE_SECONDS)
+        mass = mass_of(self.policy, self.states, self.decisions, self.states, now)
         for name, state in list(self.states.items()):
             if self.states.get(name) is not state:
                 continue  # a reload took it away while another one was judged
-            state.local_minutes = minutes
-            state.advance(now - LATE_SECONDS)
             began = self.clock.monotonic()
-            await self._judge(name, now, mass=failing)
+            await self._judge(name, now, mass=name in mass.failing)
             self.metrics.evaluated(name, self.clock.monotonic() - began)
             await self._keep_ledger(name)
 
     async def _judge(self, name: TargetName, now: float, *, mass: bool) -> None:
         decision = decide(self.policy, self.states[name], now, mass_failing=mass)
-        self._note_transitions(self.decisions.get(name), decision)
+        self._orders.count_transitions(self.decisions.get(name), decision)
         if isinstance(decision, RollBack) and name in self._rollbacks:
             return  # begun a moment ago; its RollbackStarted is still in the inbox
         before = self.decisions.get(name)
         self.decisions[name] = decision
         self._proving.look(name, decision.verdicts, now)
+        self.proposals.look(self.policy, self.states[name], decision, mass=mass)
         if isinstance(decision, RollBack):
             await self._begin(decision)
         elif says_something_new(before, decision):
@@ -264,7 +272,8 @@ class Engine:
             why=decision.why,
         )
         self._orders.note(decision)
-        self._rollbacks.begin(decision)
+        state = self.states[decision.target]
+        self._rollbacks.begin(decision, self.proposals.frozen(state, decision))
 
     def _note_refusal(self, decision: RollBack, error: RollbackdError) -> None:
         log.warning(
@@ -289,11 +298,3 @@ class Engine:
     def _zones(self) -> set[str]:
         targets = self.policy.targets.values()
         return {window.tz for target in targets for window in target.safety.windows}
-
-    def _note_transitions(self, before: Decision | None, after: Decision) -> None:
-        known: Mapping[str, TriggerState] = (
-            {v.trigger: v.state for v in before.verdicts} if before else {}
-        )
-        for verdict in after.verdicts:
-            if known.get(verdict.trigger) is not verdict.state:
-                self.metrics.transition(after.target, verdict.trigger, verdict.state)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-from rollbackd.core.deadlines import next_change, second
+from rollbackd.core.deadlines import next_change
 from rollbackd.core.facts import (
     Miss,
     Sample,
@@ -64,7 +64,7 @@ class Player:
         self._soonest = NEVER  # of all that is due
         self._glances: dict[TargetName, Glance | None] = {}
         self._keys: dict[TargetName, Key] = {}
-        self._mass = Mass(onsets={}, failing=False)
+        self._mass = Mass(onsets={}, failing=frozenset())
         self._sampled_at: dict[TargetName, float] = {}
         self._lasting: dict[TargetName, float] = {}
         self._newest_at = -math.inf
@@ -218,7 +218,7 @@ class Player:
 
     def _decide(self, news: list[TargetName], now: float) -> Mapping[TargetName, Decision]:
         mass = mass_of(self.policy, self.states, self.decisions, news, now)
-        if mass.failing is not self._mass.failing:
+        if mass.failing != self._mass.failing:
             # It holds, or lets go of, all that are breached, also those with no news of their own.
             news = list(dict.fromkeys([*news, *mass.onsets, *self._mass.onsets]))
             for name in news:
@@ -240,9 +240,6 @@ class Player:
             return math.floor(now) + 1.0  # something else runs from here on
         state = self.states[name]
         limits = [next_change(self.policy, state, now)]
-        if self._mass.failing and name in self._mass.onsets:
-            within = self.policy.mass.within_seconds
-            limits += [second(onset + within, now) for onset in self._mass.onsets.values()]
         return min(self._closes(name, state), *(NEVER if at is None else at for at in limits))
 
     def _differs(self, decision: Decision) -> bool:

@@ -42,8 +42,8 @@ def test_those_that_break_at_this_moment_count() -> None:
     mass = mass_of(policy, states, {}, NAMES, 146)
     made = decide_all(policy, states, NAMES, 146, mass)
 
-    assert mass.failing
-    assert mass.onsets == dict.fromkeys(NAMES, 145)
+    assert mass.failing == frozenset(NAMES)
+    assert mass.onsets == dict.fromkeys(NAMES, 115)
     assert {d.reason for d in made.values() if isinstance(d, Hold)} == {HoldReason.MASS_FAILURE}
     assert len(made) == 3
 
@@ -65,6 +65,25 @@ def test_of_those_that_are_not_due_it_counts_what_was_decided_last() -> None:
 
     assert mass_of(policy, states, standing, NAMES[2:], 147).failing
     assert not mass_of(policy, states, {}, NAMES[2:], 147).failing
+
+
+def about_to_be() -> World:
+    world = World(target(trigger(down("health", 3, 3))))
+    world.good_start()
+    world.bad_deploy()
+    world.ok(115, 125)
+    world.fail(135, 145)
+    return world
+
+
+def test_those_that_are_about_to_be_broken_count() -> None:
+    """How long a trigger takes to be sure differs: the first must not go before the others."""
+    policy, states = together(breached_world(), breached_world(), about_to_be())
+
+    mass = mass_of(policy, states, {}, NAMES, 146)
+
+    assert set(mass.onsets) == set(NAMES)
+    assert mass.failing == frozenset(NAMES)
 
 
 def test_a_warning_is_not_counted() -> None:

@@ -59,6 +59,7 @@ class FakeDesk:
     refused: tuple[str, ...] = ()  # commits that the gate lets nobody deploy
     ends: list[JsonObject] = field(default_factory=list)  # what `rollback` tells, one by one
     config_error: str = ""
+    held: str = ""  # why an approval is held
     why: str = "2.1 % of 1,200 requests failed, limit 5 %"
 
     def status(self) -> JsonObject:
@@ -146,7 +147,40 @@ class FakeDesk:
         self.orders.append({"unlock": target, "reason": reason, "by": by})
         return {"target": target, "locked_out": False}
 
-    async def resume(self, target: str, *, by: str) -> JsonObject:
+    async def set_mode(
+        self, target: str, *, mode: str, seconds: float | None, reason: str, by: str
+    ) -> JsonObject:
+        self.orders.append(
+            {"set": target, "mode": mode, "seconds": seconds, "reason": reason, "by": by}
+        )
+        self._known(target)
+        until = None if seconds is None else views.T0 + seconds
+        return {"target": target, "mode": mode, "configured": "approve", "until": until}
+
+    async def approve(self, what: str, /, *, seen: str, reason: str, by: str) -> JsonObject:
+        self.orders.append({"approve": what, "hash": seen, "reason": reason, "by": by})
+        self._maybe_refuse()
+        if self.held:
+            until = views.T0 + 600
+            return {"result": "held", "reason": "blind", "why": self.held, "stands_until": until}
+        return {"result": "began", "proposal": what, "rollback": "r9", **PLAN}
+
+    async def reject(self, what: str, /, *, reason: str, by: str) -> JsonObject:
+        self.orders.append({"reject": what, "reason": reason, "by": by})
+        self._maybe_refuse()
+        return {"target": "shop", "proposal": what, "rejected_by": by}
+
+    async def abort(self, rollback: str, /, *, reason: str, by: str) -> JsonObject:
+        self.orders.append({"abort": rollback, "reason": reason, "by": by})
+        self._maybe_refuse()
+        return {**past(rollback, "cancelled", "cancelled"), "id": rollback}
+
+    async def undo(self, rollback: str, /, *, reason: str, by: str) -> JsonObject:
+        self.orders.append({"undo": rollback, "reason": reason, "by": by})
+        self._maybe_refuse()
+        return {"rollback": "r10", "undoes": rollback, **PLAN}
+
+    async def resume(self, target: str, *, by: str, reason: str = "") -> JsonObject:
         self.orders.append({"resume": target, "by": by})
         self._known(target)
         return {"target": target, "paused_until": None}

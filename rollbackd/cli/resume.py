@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from rollbackd.cli import show
 from rollbackd.cli.client import Daemon, target_path
 from rollbackd.cli.options import AsJson, Target
 
 
-def resume(target: Target = None, *, json: AsJson = False) -> None:
+def resume(
+    target: Target = None,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")] = "",
+    json: AsJson = False,
+) -> None:
     """End a pause."""
     with Daemon() as daemon:
         name = daemon.pick(target)
-        answer = daemon.post(target_path(name, "/resume"), {})
+        answer = daemon.post(target_path(name, "/resume"), {"reason": reason} if reason else {})
     if json:
         show.as_json(answer)
         return

@@ -128,6 +128,11 @@ def _notes(target: JsonObject) -> list[str]:
     """What stands beside the decision, where there is anything."""
     learning = target.get("learning")
     lines = [str(each) for each in learning] if isinstance(learning, list) else []
+    asked = target.get("proposal")
+    if isinstance(asked, dict):
+        lines += _asked(asked)
+    if target.get("mode_set"):
+        lines.append(f"mode {target['mode_set']}")
     if target.get("relapse"):
         lines.append(f"the current release {target['relapse']}")
     if target.get("trial"):
@@ -136,6 +141,20 @@ def _notes(target: JsonObject) -> list[str]:
     found = [(name, odds, level) for name, odds, level in levels if level]
     lines += [f"evidence of {name} {show.word(odds)} : 1, {level}" for name, odds, level in found]
     return lines
+
+
+def _asked(proposal: JsonObject) -> list[str]:
+    """What a person is asked, and how to answer."""
+    name, digest = proposal.get("id"), proposal.get("hash")
+    since = show.ago(proposal.get("asked_at"))
+    late = ", longer than it should" if proposal.get("overdue") else ""
+    by = proposal.get("approved_by")
+    stand = f"approved by {by}, held by another gate" if by else f"asked {since}{late}"
+    return [
+        f"proposed: v{proposal.get('from_version')} -> v{proposal.get('to_version')}, {stand}",
+        f"  rollbackd approve {name} --hash {digest}",
+        f'  rollbackd reject {name} --reason "…"',
+    ]
 
 
 def _machines(machines: list[JsonObject]) -> None:

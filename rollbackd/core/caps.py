@@ -96,7 +96,11 @@ def proposal_of(target: TargetName, bad: Release | None, goal: Goal | None) -> R
     """What a person approves: from this release to that one, and no other."""
     if bad is None or goal is None:
         return None
-    return RollbackId(f"{target}-v{bad.version}-to-v{goal.release.version}")
+    return proposal_name(target, bad, goal.release)
+
+
+def proposal_name(target: TargetName, bad: Release, good: Release) -> RollbackId:
+    return RollbackId(f"{target}-v{bad.version}-to-v{good.version}")
 
 
 def window_on(

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+import structlog
+
 from rollbackd.core.facts import ReleasesSeen
 from rollbackd.core.known_good import returns_to
 from rollbackd.core.marks import same_content
 from rollbackd.core.model import Release
 from rollbackd.core.state import TargetState
+from rollbackd.telemetry import events
+from rollbackd.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+
+def tell_arrivals(state: TargetState, fact: ReleasesSeen, metrics: Metrics) -> None:
+    for version, kind in arrivals(state, fact):
+        metrics.releases_observed(fact.target, kind)
+        log.info(events.RELEASE_SEEN, target=fact.target, version=version, kind=kind)
+
+
+def tell_relapses(state: TargetState, before: Collection[int], metrics: Metrics) -> None:
+    for version, why in relapses(state, before):
+        metrics.quarantined_deploy(state.name)
+        log.warning(events.RELEASE_RELAPSED, target=state.name, version=version, why=why)
 
 
 def arrivals(state: TargetState, fact: ReleasesSeen) -> Iterator[tuple[int, str]]:

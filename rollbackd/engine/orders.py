@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rollbackd.core.facts import RollbackEnded, RollbackStarted, TargetFact
-from rollbackd.core.model import RollBack, RollbackId, TriggerName
+from rollbackd.core.model import Decision, RollBack, RollbackId, TriggerName
 from rollbackd.telemetry.metrics import Metrics
 
 
@@ -41,9 +41,17 @@ class Orders:
         """What happens now; what is only remembered at the start was counted then."""
         if isinstance(fact, RollbackStarted):
             self._metrics.rollback_started(fact.target)
+            if fact.undoes:
+                self._metrics.false_alarm(fact.target)
         elif isinstance(fact, RollbackEnded):
             order = self._orders.get(fact.rollback)
             seconds = fact.at - order.at if order else 0.0
             self._metrics.rollback_ended(
                 fact.target, self.trigger(fact.rollback), fact.outcome, seconds
             )
+
+    def count_transitions(self, before: Decision | None, after: Decision) -> None:
+        known = {v.trigger: v.state for v in before.verdicts} if before else {}
+        for verdict in after.verdicts:
+            if known.get(verdict.trigger) is not verdict.state:
+                self._metrics.transition(after.target, verdict.trigger, verdict.state)

@@ -37,6 +37,7 @@ def _entry(row: sqlite3.Row, journal: Journal) -> JsonObject:
         "trigger": decision.trigger,
         "why": decision.why,
         "requested_by": decision.requested_by,
+        "undoes": decision.undoes,
         "plan": journal.plan.name,
         "plan_hash": journal.plan.hash,
         "from_version": journal.plan.from_version,

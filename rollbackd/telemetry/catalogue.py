@@ -98,6 +98,11 @@ INSTRUMENTS: tuple[Instrument, ...] = (
         "Releases that came with the content or the commit of one that was quarantined.",
         "target",
     ),
+    _counter(
+        "rollbackd_false_alarms_total",
+        "Rollbacks that a person undid, because the release was not to blame.",
+        "target",
+    ),
     _counter("rollbackd_rollbacks_started_total", "Rollbacks begun.", "target"),
     _counter(
         "rollbackd_rollbacks_total",

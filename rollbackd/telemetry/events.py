@@ -42,6 +42,10 @@ API_RETRIED: Final = "api.retried"
 
 # What is judged
 DECISION_CHANGED: Final = "decision.changed"
+PROPOSAL_MADE: Final = "proposal.made"
+PROPOSAL_NOT_MADE: Final = "proposal.not_made"
+PROPOSAL_WITHDRAWN: Final = "proposal.withdrawn"
+PROPOSAL_OVERDUE: Final = "proposal.overdue"
 
 # What is done
 ROLLBACK_DECIDED: Final = "rollback.decided"

@@ -65,6 +65,7 @@ def configured(policy: Policy) -> LabelSets:
         "rollbackd_detection_seconds": each,
         "rollbackd_decisions_total": {(t, *d) for t in targets for d in decisions},
         "rollbackd_quarantined_deploys_total": each,
+        "rollbackd_false_alarms_total": each,
         "rollbackd_rollbacks_started_total": each,
         "rollbackd_rollbacks_total": {(*c, str(o)) for c in causes for o in RollbackOutcome},
         "rollbackd_rollback_duration_seconds": each,

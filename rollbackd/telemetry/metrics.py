@@ -116,6 +116,10 @@ class Metrics:
         """Once per release that came with what was rolled back from."""
         self._count("rollbackd_quarantined_deploys_total", target)
 
+    def false_alarm(self, target: str) -> None:
+        """A person undid a rollback."""
+        self._count("rollbackd_false_alarms_total", target)
+
     # What the process tells ----------------------------------------------------------------------
 
     def scheduler_lag(self, seconds: float) -> None:

@@ -22,7 +22,7 @@ from rollbackd.web import asking, page
 from rollbackd.web.auth import Door, Role, Tokens
 from rollbackd.web.frame import ROUTE, Count, Frame
 from rollbackd.web.problems import HANDLERS
-from rollbackd.web.surface import Desk, Saying
+from rollbackd.web.surface import About, Desk, Saying
 
 _Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
 _TARGET = "/api/v1/targets/{target}"
@@ -62,6 +62,11 @@ class _Rooms:
             self._order(f"{_TARGET}/pause", self._pause),
             self._order(f"{_TARGET}/resume", self._resume),
             self._order(f"{_TARGET}/unlock", self._unlock),
+            self._order(f"{_TARGET}/set", self._set),
+            self._order("/api/v1/proposals/{id}/approve", self._approve),
+            self._order("/api/v1/proposals/{id}/reject", self._about(self.desk.reject)),
+            self._order("/api/v1/rollbacks/{id}/abort", self._about(self.desk.abort)),
+            self._order("/api/v1/rollbacks/{id}/undo", self._about(self.desk.undo)),
             self._order(f"{_TARGET}/announce", self._announce),
             self._order(f"{_TARGET}/bless", self._saying(self.desk.bless)),
             self._order(f"{_TARGET}/quarantine", self._saying(self.desk.quarantine)),
@@ -154,13 +159,46 @@ class _Rooms:
         )
 
     async def _resume(self, request: Request, by: str) -> Response:
-        await asking.body(request, frozenset())
-        return JSONResponse(await self.desk.resume(request.path_params["target"], by=by))
+        reason = (await asking.body(request, frozenset({"reason"}))).text("reason", "")
+        target = request.path_params["target"]
+        return JSONResponse(await self.desk.resume(target, by=by, reason=reason))
 
     async def _unlock(self, request: Request, by: str) -> Response:
         asked = await asking.body(request, frozenset({"reason"}))
         target = request.path_params["target"]
         return JSONResponse(await self.desk.unlock(target, reason=asked.text("reason"), by=by))
+
+    async def _set(self, request: Request, by: str) -> Response:
+        asked = await asking.body(request, frozenset({"mode", "seconds", "reason"}))
+        return JSONResponse(
+            await self.desk.set_mode(
+                request.path_params["target"],
+                mode=asked.text("mode"),
+                seconds=asked.number("seconds") if "seconds" in asked.fields else None,
+                reason=asked.text("reason"),
+                by=by,
+            )
+        )
+
+    async def _approve(self, request: Request, by: str) -> Response:
+        asked = await asking.body(request, frozenset({"hash", "reason"}))
+        answer = await self.desk.approve(
+            request.path_params["id"],
+            seen=asked.text("hash", ""),
+            reason=asked.text("reason", ""),
+            by=by,
+        )
+        return JSONResponse(answer, headers=_location(answer))
+
+    def _about(self, order: About) -> Callable[[Request, str], Awaitable[Response]]:
+        """What a person orders about one proposal or rollback, and why."""
+
+        async def answer(request: Request, by: str) -> Response:
+            asked = await asking.body(request, frozenset({"reason"}))
+            given = await order(request.path_params["id"], reason=asked.text("reason"), by=by)
+            return JSONResponse(given, headers=_location(given))
+
+        return answer
 
     async def _announce(self, request: Request, by: str) -> Response:
         asked = await asking.body(request, frozenset({"sha", "actor", "url"}))

@@ -34,6 +34,11 @@ ORDERS = {
     "/api/v1/targets/shop/pause": {"seconds": 60, "reason": "migration"},
     "/api/v1/targets/shop/resume": {},
     "/api/v1/targets/shop/unlock": {"reason": "the database is back"},
+    "/api/v1/targets/shop/set": {"mode": "observe", "reason": "sale"},
+    "/api/v1/proposals/shop-v42-to-v41/approve": {"hash": "abcd"},
+    "/api/v1/proposals/shop/reject": {"reason": "a test"},
+    "/api/v1/rollbacks/r1/abort": {"reason": "it holds"},
+    "/api/v1/rollbacks/r1/undo": {"reason": "it was the database"},
     "/api/v1/targets/shop/announce": {"sha": "3f2a91c0"},
     "/api/v1/targets/shop/bless": {"version": 41, "reason": "I looked"},
     "/api/v1/targets/shop/quarantine": {"version": 41, "reason": "leaks"},
@@ -232,7 +237,7 @@ async def test_a_dry_run_begins_nothing() -> None:
         ("pause", {"reason": "x", "seconds": "60"}),
         ("pause", {"reason": "x", "seconds": 10**400}),
         ("pause", {"seconds": 60}),
-        ("resume", {"reason": "x"}),
+        ("resume", {"seconds": 60}),
     ],
 )
 async def test_an_order_that_is_not_exact_is_refused(path: str, body: object) -> None:

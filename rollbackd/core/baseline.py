@@ -84,28 +84,11 @@ def learn(
         upper=upper,
         tolerance=tolerance if tolerance <= TOLERANCE_AT_MOST else math.inf,
         longest=longest,
-        persistence=persistence(
-            bad,
-            total,
-            tolerance=tolerance,
-            phi=phi,
-            longest=longest,
-            covered_hours=len(total) * tick_seconds / 3600,
-            at_least=at_least,
-        ),
+        persistence=persistence(longest, at_least=at_least),
     )
 
 
-def persistence(
-    bad: Sequence[float],  # noqa: ARG001 — what a better rule may need
-    total: Sequence[float],  # noqa: ARG001
-    *,
-    tolerance: float,  # noqa: ARG001
-    phi: float,  # noqa: ARG001
-    longest: int,
-    covered_hours: float,  # noqa: ARG001
-    at_least: int,
-) -> int:
+def persistence(longest: int, *, at_least: int) -> int:
     """How many bad ticks it takes at least, from how long the app was bad while it was healthy."""
     wanted = math.ceil(1.5 * longest) + 2 if longest > 0 else 0
     return min(max(wanted, at_least), 3 * at_least)
@@ -195,10 +178,14 @@ def recent(
     slack: Slack,
     tick_seconds: float,
     many: float,
+    windows: Sequence[float] = (BLOCK_SECONDS, ORDINARY_SECONDS),
 ) -> float:
-    """What the last minute and the last five alone make tolerable: trouble that was there first."""
+    """What the last minute and the last five alone make tolerable: trouble that was there first.
+
+    `windows`: seconds back that are looked at; `many`: fewer bad ones in one of them are chance.
+    """
     found = 0.0
-    for window in (BLOCK_SECONDS, ORDINARY_SECONDS):
+    for window in windows:
         ticks = max(1, round(window / tick_seconds))
         k, n = math.fsum(bad[-ticks:]), math.fsum(total[-ticks:])
         if n > 0 and k >= many:

@@ -19,7 +19,7 @@ ONSET_MEAN_SECONDS: Final = 300.0  # the rest: it broke later, exponentially
 CRUMBS: Final = 1e-9  # of the stake are none: an idle app's evidence stands still in the end
 NOTHING: Final = (0.0, 0.0, 0.0, 0.0)
 CEILING: Final = 1e200  # far beyond any threshold, far from infinity
-EARLY_SECONDS: Final = 40.0  # after the first tick: what is bad by then came with the release
+EARLY_SECONDS: Final = 40.0  # after the first tick, or after the newest bad one that was early
 WELL_AGAIN: Final = 4.0  # bad ones tolerated, without a tick over it: what was bad has ended
 
 
@@ -38,8 +38,8 @@ class Evidence:
     """
 
     __slots__ = (
-        "_age_seconds", "_cap", "_fade", "_late_cap", "_rest", "_run_cap", "_sums",
-        "_tick_seconds", "_well", "odds", "started",
+        "_age_seconds", "_cap", "_early_until", "_fade", "_late_cap", "_rest", "_run_cap", "_sums",
+        "_tick_seconds", "_warm", "_well", "odds", "started",
     )  # fmt: skip
 
     def __init__(self, *, cap: float, tick_seconds: float, late_cap: float | None = None) -> None:
@@ -48,6 +48,8 @@ class Evidence:
         self._tick_seconds = tick_seconds
         self._age_seconds = 0.0  # since the first tick began, as the next one does
         self._run_cap: float | None = None  # of what is bad now; None: nothing is
+        self._early_until = EARLY_SECONDS  # what begins by then came with the release
+        self._warm = True  # until a tick was judged by all that it is to be judged by
         self._well = 0.0  # bad ones tolerated since the last tick over it
         self._fade = 1 - math.exp(-tick_seconds / ONSET_MEAN_SECONDS)
         self._sums = NOTHING
@@ -55,9 +57,9 @@ class Evidence:
         self.started = False
         self.odds = 1.0
 
-    def step(self, ratio: float | None, tolerated: float = math.inf) -> None:
+    def step(self, ratio: float | None, tolerated: float = math.inf, *, warm: bool = False) -> None:
         """One tick. `ratio`: observed over tolerated share of bad ones; None: nothing was seen.
-        `tolerated`: how many bad ones would have been.
+        `tolerated`: how many bad ones would have been; `warm`: more than usual, the app warms up.
         """
         stake = self._rest * self._fade if self.started else FIRST_SHARE
         self.started = True
@@ -68,6 +70,7 @@ class Evidence:
             a, b, c, d = a + stake, b + stake, c + stake, d + stake
         else:
             over, cap = ratio - 1, self._cap_now(ratio, tolerated)
+            self._warm = self._warm and warm
             a = (a + stake) * (f if (f := 1 + BETS[0] * over) < cap else cap)
             b = (b + stake) * (f if (f := 1 + BETS[1] * over) < cap else cap)
             c = (c + stake) * (f if (f := 1 + BETS[2] * over) < cap else cap)
@@ -82,8 +85,12 @@ class Evidence:
         """A single tick without errors ends nothing where one would hardly have had any."""
         if ratio > 1:
             if self._run_cap is None:
-                early = self._age_seconds <= EARLY_SECONDS
+                # By what was tolerated while it warmed up it could not show before.
+                early = self._warm or self._age_seconds <= self._early_until
                 self._run_cap = self._cap if early else self._late_cap
+            if self._run_cap == self._cap:
+                # A crash loop has its good ticks: what is bad again so soon is the same trouble.
+                self._early_until = self._age_seconds + self._tick_seconds + EARLY_SECONDS
             self._well = 0.0
             return self._run_cap
         self._well = min(self._well + tolerated, WELL_AGAIN)
@@ -102,7 +109,8 @@ class Evidence:
     def forget(self) -> None:
         """What was counted accuses nobody any more. The stake it took is not given back."""
         self._sums, self.odds = NOTHING, self._rest
-        self._run_cap, self._well = None, 0.0
+        self._run_cap, self._well, self._warm = None, 0.0, False
+        self._early_until = EARLY_SECONDS
 
     def as_json(self) -> JsonObject:
         return {
@@ -112,6 +120,8 @@ class Evidence:
             "age": self._age_seconds,
             "run_cap": self._run_cap,
             "well": self._well,
+            "early_until": self._early_until,
+            "warm": self._warm,
         }
 
     def restore(self, kept: JsonObject) -> None:
@@ -122,6 +132,9 @@ class Evidence:
         self._sums, self._rest = (a, b, c, d), float(rest)
         self.started = bool(kept["started"])
         age, run_cap, well = kept["age"], kept["run_cap"], kept["well"]
+        early_until = kept["early_until"]
+        assert isinstance(early_until, float | int), "written by as_json"
+        self._early_until, self._warm = float(early_until), bool(kept["warm"])
         assert isinstance(age, float | int), "written by as_json"
         assert isinstance(well, float | int), "written by as_json"
         self._age_seconds = float(age)

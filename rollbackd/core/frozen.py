@@ -26,6 +26,8 @@ from rollbackd.core.rows import Ticks
 
 LEAST_SECONDS, LEAST_TICKS = 60.0, 3
 SPARE_TICKS: Final = 2
+KNOWN_SHARE: Final = 0.9  # of the history that is needed
+JUST_BEFORE_SECONDS, JUST_BEFORE_BAD = 30.0, 3.0  # trouble too young to show in a minute
 CALM_TICKS: Final = 3
 
 
@@ -92,20 +94,30 @@ class Past:
     bound: int
     covered_seconds: float
     unbroken: bool  # the last minutes were covered, too
+    fresh: bool  # its source still tells
     pace_seconds: float
     looks: float
 
-    def wanted(self, at_least_seconds: float) -> float:
-        """What a first and a last sample cannot cover does not have to be."""
-        return at_least_seconds - SPARE_TICKS * self.pace_seconds
+    def watched(self, at_least_seconds: float) -> bool:
+        """Whether it was seen all the while; a first and a last sample cannot cover all of it."""
+        return self.covered_seconds >= at_least_seconds - SPARE_TICKS * self.pace_seconds
+
+    def known(self, at_least_seconds: float) -> bool:
+        """Whether enough of it was seen to compare with, while others were seen all the while."""
+        return self.covered_seconds >= KNOWN_SHARE * at_least_seconds
 
 
 def freeze(
     pasts: Sequence[Past], *, at: float, tick_seconds: float, at_least_seconds: float
 ) -> dict[str, Baseline]:
-    """A baseline per stream. One with too little history is left out where another has enough."""
-    enough = [p for p in pasts if p.unbroken and p.covered_seconds >= p.wanted(at_least_seconds)]
-    used = enough or list(pasts)
+    """A baseline per stream. One with too little history is left out where another has enough.
+
+    What nobody saw is a gap; what a single source did not tell is a few missing ticks of it.
+    """
+    watched = any(p.watched(at_least_seconds) for p in pasts)
+    unbroken = any(p.unbroken for p in pasts)
+    enough = [p for p in pasts if p.fresh and p.known(at_least_seconds)] if watched else []
+    used = enough if enough and unbroken else list(pasts)
     weights = math.fsum(p.weight for p in used)
     frozen = {
         p.name: _baseline(
@@ -114,7 +126,8 @@ def freeze(
             tick_seconds=tick_seconds,
             beta=MISSED_BASELINE / len(used),
             weight=p.weight / weights if p in used else 0.0,
-            enough=p.covered_seconds >= p.wanted(at_least_seconds),
+            enough=p in enough,
+            unbroken=unbroken and p.fresh,
         )
         for p in pasts
     }
@@ -136,7 +149,14 @@ def tied(baselines: dict[str, Baseline]) -> dict[str, Baseline]:
 
 
 def _baseline(
-    past: Past, *, at: float, tick_seconds: float, beta: float, weight: float, enough: bool
+    past: Past,
+    *,
+    at: float,
+    tick_seconds: float,
+    beta: float,
+    weight: float,
+    enough: bool,
+    unbroken: bool,
 ) -> Baseline:
     bad, total = past.ticks
     least = max(LEAST_TICKS, math.ceil(LEAST_SECONDS / past.pace_seconds))
@@ -152,11 +172,15 @@ def _baseline(
     # Latency varies more than coins do in every app, and looks are too few to tell.
     phi = learned.phi if past.name == ERRORS.name else 1.0
     needed = patience(learned.persistence, phi=phi, at_least=least)
-    ill = learned.tolerance == math.inf and math.fsum(total) > 0
+    looks = math.fsum(total) <= past.looks * len(total)
+    rate = lately(past.ticks, tick_seconds=tick_seconds, looks=looks)
+    tolerance = max(learned.tolerance, past.slack.over(rate) if rate else 0.0)
+    tolerance = tolerance if tolerance <= TOLERANCE_AT_MOST else math.inf
+    ill = tolerance == math.inf and math.fsum(total) > 0
     since, rate = _ill_run(bad, total, tick_seconds) if ill else (0.0, 0.0)
     return Baseline(
         rate=learned.rate,
-        tolerance=learned.tolerance,
+        tolerance=tolerance,
         early=needed.early,
         late=needed.late,
         weight=weight,
@@ -165,8 +189,8 @@ def _baseline(
         bound=past.bound,
         covered_seconds=past.covered_seconds,
         enough=enough,
-        unbroken=past.unbroken,
-        looks=math.fsum(total) <= past.looks * len(total),
+        unbroken=unbroken,
+        looks=looks,
         ill_since=at - since if ill else None,
         ill_rate=rate,
     )
@@ -190,7 +214,20 @@ def _ill_run(
 
 
 def lately(ticks: Ticks, *, tick_seconds: float, looks: bool) -> float:
-    """The worse rate of the last minute and the last five, where it is more than chance; or 0."""
+    """The worst rate of the last tick, half minute, minute and five, where it is more than chance;
+    or 0.
+    """
     bad, total = ticks
-    many = RECENT_BAD_LOOKS if looks else RECENT_BAD
-    return recent(bad, total, slack=Slack(1.0, 0.0), tick_seconds=tick_seconds, many=many)
+    none = Slack(1.0, 0.0)
+    many, few = (RECENT_BAD_LOOKS,) * 2 if looks else (RECENT_BAD, JUST_BEFORE_BAD)
+    return max(
+        recent(bad, total, slack=none, tick_seconds=tick_seconds, many=many),
+        recent(
+            bad,
+            total,
+            slack=none,
+            tick_seconds=tick_seconds,
+            many=few,
+            windows=(tick_seconds, JUST_BEFORE_SECONDS),
+        ),
+    )

@@ -180,10 +180,11 @@ class Stream:
             evidence.step(None)
             return
         total, bad, tolerated = row[0], row[1 + baseline.bound], self.tolerance
-        if self.kind.warm and age < WARM_SECONDS and tolerated < WARM_TOLERANCE:
+        warm = self.kind.warm and age < WARM_SECONDS
+        if warm and tolerated < WARM_TOLERANCE:
             tolerated = WARM_TOLERANCE
         ratio = bad / total / tolerated
-        evidence.step(ratio, tolerated * total)
+        evidence.step(ratio, tolerated * total, warm=warm)
         self.ticks += 1
         self.recent.append((bad, total, ratio > 1))
         self.run.add(start_at, bad, total, ratio)
@@ -238,6 +239,7 @@ class Stream:
             bound=bound,
             covered_seconds=self.history.covered(until),
             unbroken=not silent and self.gap_ended_at <= at - recent_seconds,
+            fresh=not silent,
             pace_seconds=self.pace_seconds,
             looks=self.looks_per_tick,
         )

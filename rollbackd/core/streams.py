@@ -132,11 +132,17 @@ def _raise(watch: Watching, rates: Mapping[str, float], *, since: float) -> None
 
 def _need(watch: Watching, down: Sequence[float], votes: Sequence[float]) -> int | None:
     paces = [s.pace_seconds for s in watch.streams.values() if not s.slow]
-    if not paces:
+    if not paces or _down_already(down, votes):
         return None
     return hard_down.needed(
         down, votes, least=hard_down.at_least(min(paces)), recent_ticks=_rows(watch)
     )
+
+
+def _down_already(down: Sequence[float], votes: Sequence[float]) -> bool:
+    """Whether the newest tick that says anything was down: then no release did that."""
+    newest = next((k for k, n in zip(reversed(down), reversed(votes), strict=True) if n > 0), 0.0)
+    return newest > 0
 
 
 def _missing(rule: Regression, baselines: Sequence[Baseline]) -> str:

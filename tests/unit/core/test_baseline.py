@@ -112,6 +112,7 @@ def past(name: str, **changes: object) -> Past:
         bound=0,
         covered_seconds=3600,
         unbroken=True,
+        fresh=True,
         pace_seconds=10,
         looks=1,
     )
@@ -128,7 +129,33 @@ def test_a_stream_with_too_little_history_is_left_out_where_another_has_enough()
     assert found["errors"].weight == 1
     assert found["health"].weight == 0
     assert not found["health"].used
-    assert frozen(past("errors", unbroken=False), past("health"))["errors"].weight == 0
+    assert frozen(past("errors", fresh=False), past("health"))["errors"].weight == 0
+
+
+def test_what_one_source_did_not_tell_is_no_gap_while_another_one_did() -> None:
+    """Two misses in a row of an hour leave the errors out of nothing."""
+    found = frozen(past("errors", covered_seconds=3570, unbroken=False), past("health"))
+
+    assert found["errors"].used
+    assert found["errors"].enough
+    assert found["errors"].unbroken
+    assert not frozen(past("errors", covered_seconds=3200), past("health"))["errors"].used
+
+
+def test_what_nobody_saw_is_a_gap() -> None:
+    holes = frozen(*(past(name, covered_seconds=3570) for name in ("errors", "health")))
+    lately = frozen(*(past(name, unbroken=False) for name in ("errors", "health")))
+
+    assert not any(b.enough for b in holes.values())
+    assert not any(b.unbroken for b in lately.values())
+
+
+def test_trouble_half_a_minute_old_is_tolerated() -> None:
+    """It is too young to show in a minute, and it began before the release."""
+    for ticks in (1, 2, 3):
+        bad = [0.0] * (360 - ticks) + [20.0] * ticks
+        found = frozen(past("errors", ticks=(bad, [100.0] * 360)))["errors"]
+        assert found.tolerance == pytest.approx(0.3)
 
 
 def test_where_all_have_too_little_all_are_kept() -> None:

@@ -450,14 +450,14 @@ def test_a_probe_that_is_told_late_is_not_blamed_on_the_release() -> None:
         watch.close(at, excused=False)
 
     for at in range(10, HOUR + 10, 10):
-        count(at, 200 if at > HOUR - 30 else 1)
+        count(at, 1)
     watch.foresee(HOUR)
     watch.begin(HOUR, machines_seen=True)
     known = watch.streams["errors"].tolerance
     for at in (HOUR + 10, HOUR + 20, HOUR + 30):
         count(at, 200)
 
-    assert known == pytest.approx(0.15, rel=0.02)
+    assert known < 0.01
     assert watch.streams["errors"].tolerance == pytest.approx(0.3, rel=0.02)
     for at in range(HOUR + 40, 2 * HOUR, 10):
         count(at, 200)

@@ -74,6 +74,8 @@ class FakeExecutor:
     deadline_at: float = 1e12
     hook: Hook = lambda moment, step: None
     refuses: bool = False
+    undoes: bool = False  # letting go undoes what stopped traffic
+    dies_letting_go: bool = False
 
     async def plan(self, decision: RollBack) -> Plan:
         if self.refuses:
@@ -131,6 +133,12 @@ class FakeExecutor:
 
     async def let_go(self, plan: Plan) -> Sequence[str]:
         self.world.let_go += 1
+        if self.dies_letting_go:
+            self.dies_letting_go = False
+            raise Crash
+        if self.undoes:
+            stopped = [one for one in self.world.effects if one.phase is Phase.STOP_TRAFFIC]
+            self.world.effects = [one for one in self.world.effects if one not in stopped]
         return ["let go of m1"]
 
     async def _at(self, moment: str, one: Step) -> None:

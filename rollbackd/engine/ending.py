@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from rollbackd.core.model import RollbackOutcome
+from rollbackd.core.facts import RollbackEnded
+from rollbackd.core.model import RollbackId, RollbackOutcome, TargetName
 from rollbackd.core.runbook import Phase, RollbackState, StepRow, StepState
 
 _JUDGES: Final = frozenset(
@@ -36,7 +37,7 @@ def ending(rows: Sequence[StepRow]) -> Ending:
         for row in rows
         if row.step.phase in _JUDGES and row.result.get("passed") is False
     ]
-    details = findings + _unreached(rows)
+    details = findings + _unreached(rows) + _degraded(rows)
     proof = next((r for r in rows if r.step.kind == "prove" and "outcome" in r.result), None)
     outcome = RollbackOutcome.RECOVERED_UNPROVEN
     if proof is not None:
@@ -50,6 +51,24 @@ def ending(rows: Sequence[StepRow]) -> Ending:
         detail="; ".join(details),
         recovered_at=_time(proof, "recovered_at"),
         proved_at=_time(proof, "proved_at"),
+    )
+
+
+def over(state: RollbackState, outcome: RollbackOutcome, detail: str) -> Ending:
+    """An end that the rows alone do not tell."""
+    return Ending(state=state, outcome=outcome, detail=detail)
+
+
+def ended(target: TargetName, rollback: RollbackId, at: float, end: Ending) -> RollbackEnded:
+    """The fact that tells of it."""
+    return RollbackEnded(
+        target=target,
+        at=at,
+        rollback=rollback,
+        outcome=end.outcome,
+        detail=end.detail,
+        recovered_at=end.recovered_at,
+        proved_at=end.proved_at,
     )
 
 
@@ -89,6 +108,11 @@ def release_version(rows: Sequence[StepRow]) -> int | None:
 def _unreached(rows: Sequence[StepRow]) -> list[str]:
     names = [row.step.name for row in rows if _lost(row)]
     return [f"partial: not reached: {', '.join(names)}"] if names else []
+
+
+def _degraded(rows: Sequence[StepRow]) -> list[str]:
+    found = {str(row.result["degraded"]): None for row in rows if "degraded" in row.result}
+    return [f"degraded: {what}" for what in found]
 
 
 def _executes(row: StepRow) -> bool:

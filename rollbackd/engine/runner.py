@@ -14,23 +14,33 @@ from functools import partial
 from typing import Any, Final
 
 from rollbackd.core.errors import Fenced, Rejected, RollbackdError, Stopped, Superseded
-from rollbackd.core.facts import RollbackEnded, RollbackStarted, RollbackSwitched, TargetFact
+from rollbackd.core.facts import RollbackStarted, RollbackSwitched, TargetFact
 from rollbackd.core.model import RollBack, RollbackId, RollbackOutcome, TargetName
 from rollbackd.core.ports import Clock, Executor, Store
 from rollbackd.core.proof import Proved
 from rollbackd.core.runbook import Journal, Plan, RollbackState
 from rollbackd.engine import going_on
-from rollbackd.engine.ending import Ending, ending, nothing_reached, release_version, switched_at
+from rollbackd.engine.ending import (
+    Ending,
+    ended,
+    ending,
+    nothing_reached,
+    over,
+    release_version,
+    switched_at,
+)
 from rollbackd.engine.group import next_group, take_group
-from rollbackd.engine.leaving import Leaving, Left
+from rollbackd.engine.leaving import Leaving, Left, past_return
 from rollbackd.engine.pauses import Pauses
 from rollbackd.engine.steps import StandStill, StepTaker
 from rollbackd.engine.stop import StopSwitch
+from rollbackd.engine.undoing import undo
 from rollbackd.engine.walk import Tell, Walk, persistently
 from rollbackd.telemetry import events
 
 DRAIN_SECONDS: Final = 10.0
 STOP_POLL_SECONDS: Final = 1.0
+_HELD: Final = RollbackState.HOLDING, RollbackOutcome.HOLDING
 
 
 @dataclass(kw_only=True)
@@ -110,17 +120,17 @@ class Runner:
         """
         detail = f"aborted by {by}: {reason}"
         if rollback in self._walking:
-            await self._leaving.ask(rollback, detail)
-            return
+            found = await self.store.journal(rollback)
+            return await self._leaving.ask(rollback, detail, found.rows if found else ())
         walk = self._walk(await self.store.claim(rollback), resumed=True)
         await going_on.let_go(walk)
-        await self._end(walk, RollbackState.CANCELLED, RollbackOutcome.CANCELLED, detail)
+        await self._end(walk, over(RollbackState.CANCELLED, RollbackOutcome.CANCELLED, detail))
 
     async def hold(self, rollback: RollbackId, *, reason: str) -> None:
         """Let one that is not under way stand still for a person; what it holds is let go."""
         walk = self._walk(await self.store.claim(rollback), resumed=True)
         await going_on.let_go(walk)
-        await self._end(walk, RollbackState.HOLDING, RollbackOutcome.HOLDING, reason)
+        await self._end(walk, over(*_HELD, reason))
 
     async def drain(self) -> None:
         """Let the call in hand end, then leave. Leases and journal stay for the successor."""
@@ -175,6 +185,8 @@ class Runner:
         self.events(event, {"rollback": plan.rollback, "target": plan.target, **words})
 
     async def _try(self, walk: Walk) -> RollbackOutcome:
+        if walk.journal.state is RollbackState.COMPENSATING:
+            return await self._undo(walk, walk.journal.reason)
         try:
             if walk.resumed:
                 await going_on.check(walk)
@@ -185,18 +197,16 @@ class Runner:
         except Left as left:
             await going_on.let_go(walk)
             cancelled = RollbackState.CANCELLED, RollbackOutcome.CANCELLED
-            outcome = await self._end(walk, *cancelled, left.message)
+            outcome = await self._end(walk, over(*cancelled, left.message))
             self._leaving.over(walk.plan.rollback, left=True)
             return outcome
         except Superseded as error:
             await going_on.let_go(walk)
-            return await self._end(
-                walk, RollbackState.SUPERSEDED, RollbackOutcome.SUPERSEDED, error.message
-            )
+            superseded = RollbackState.SUPERSEDED, RollbackOutcome.SUPERSEDED
+            return await self._end(walk, over(*superseded, error.message))
         except RollbackdError as error:
             return await self._give_up(walk, error)
-        found = ending(walk.rows)
-        return await self._end(walk, found.state, found.outcome, found.detail, found)
+        return await self._end(walk, ending(walk.rows))
 
     async def _take_phases(self, walk: Walk) -> None:
         while True:
@@ -211,14 +221,27 @@ class Runner:
 
     async def _give_up(self, walk: Walk, error: RollbackdError) -> RollbackOutcome:
         """Hold for a person; or, where nothing was touched, fail so that it may be tried again."""
-        untouched = not walk.progress().applied_any and not isinstance(error, StandStill)
-        await going_on.let_go(walk)
         detail = f"{error.message} ({error.hint})" if error.hint else error.message
-        if untouched:
-            return await self._end(
-                walk, RollbackState.FAILED, RollbackOutcome.FAILED_BEFORE_EFFECT, detail
-            )
-        return await self._end(walk, RollbackState.HOLDING, RollbackOutcome.HOLDING, detail)
+        untouched, still = not walk.progress().applied_any, isinstance(error, StandStill)
+        if not untouched and not still and not past_return(walk.rows):
+            return await self._undo(walk, detail)
+        await going_on.let_go(walk)
+        if untouched and not still:
+            failed = RollbackState.FAILED, RollbackOutcome.FAILED_BEFORE_EFFECT
+            return await self._end(walk, over(*failed, detail))
+        return await self._end(walk, over(*_HELD, detail))
+
+    async def _undo(self, walk: Walk, why: str) -> RollbackOutcome:
+        """It failed before its point of no return. What is not undone a person must look at."""
+        await walk.turn(RollbackState.COMPENSATING, why)
+        left = await undo(walk)
+        if left and self.stop.draining:
+            raise Stopped("shutting down", hint="the next daemon undoes the rest")
+        if left:
+            detail = f"{why}; not undone: {', '.join(left)}; run scripts/rollback/let-go.sh"
+            return await self._end(walk, over(*_HELD, detail))
+        failed = RollbackState.COMPENSATED, RollbackOutcome.FAILED_BEFORE_EFFECT
+        return await self._end(walk, over(*failed, f"{why}; traffic was given back"))
 
     async def _stand_still(self, walk: Walk, stopped: Stopped) -> None:
         """A person said stop: nothing is sent until the file is gone, then it is checked anew."""
@@ -244,45 +267,23 @@ class Runner:
             RollbackSwitched(target=plan.target, at=at, rollback=plan.rollback, version=version)
         )
 
-    async def _end(
-        self,
-        walk: Walk,
-        state: RollbackState,
-        outcome: RollbackOutcome,
-        detail: str,
-        found: Ending | None = None,
-    ) -> RollbackOutcome:
-        await walk.finish(state, outcome, detail)
-        name = events.ROLLBACK_HELD if outcome is RollbackOutcome.HOLDING else events.ROLLBACK_ENDED
+    async def _end(self, walk: Walk, end: Ending) -> RollbackOutcome:
+        await walk.finish(end.state, end.outcome, end.detail)
+        held = end.outcome is RollbackOutcome.HOLDING
+        name = events.ROLLBACK_HELD if held else events.ROLLBACK_ENDED
         seconds = self.clock.now() - walk.journal.created_at
-        walk.tell(name, outcome=outcome.value, detail=detail, seconds=seconds)
-        self.publish(
-            RollbackEnded(
-                target=walk.plan.target,
-                at=self.clock.now(),
-                rollback=walk.plan.rollback,
-                outcome=outcome,
-                detail=detail,
-                recovered_at=found.recovered_at if found else None,
-                proved_at=found.proved_at if found else None,
-            )
-        )
-        return outcome
+        walk.tell(name, outcome=end.outcome.value, detail=end.detail, seconds=seconds)
+        self.publish(ended(walk.plan.target, walk.plan.rollback, self.clock.now(), end))
+        return end.outcome
 
     def _refused(self, decision: RollBack, error: RollbackdError) -> None:
         words = {"rollback": decision.id, "target": decision.target}
         self.events(events.ROLLBACK_REFUSED, {**words, "error": error.message, "hint": error.hint})
         if not decision.automatic or self.stop.draining:
             return  # a person is answered; a successor decides afresh and at once
-        self.publish(
-            RollbackEnded(
-                target=decision.target,
-                at=self.clock.now(),
-                rollback=decision.id,
-                outcome=RollbackOutcome.FAILED_BEFORE_EFFECT,
-                detail=error.message,
-            )
-        )
+        failed = RollbackState.FAILED, RollbackOutcome.FAILED_BEFORE_EFFECT
+        end = over(*failed, error.message)
+        self.publish(ended(decision.target, decision.id, self.clock.now(), end))
 
     async def _prove(self, target: TargetName, rollback: RollbackId) -> Proved:
         return await self.prove(target, rollback)  # read late: the engine is made after the runner

@@ -194,6 +194,8 @@ class StepTaker:
         row = walk.row(step)
         seconds = (row.finished_at or 0.0) - (row.started_at or 0.0)
         walk.tell(events.STEP_FINISHED, **_words(step), seconds=seconds)
+        if "degraded" in result:
+            walk.tell(events.ROLLBACK_DEGRADED, step=step.name, error=str(result["degraded"]))
 
     async def _skip(self, walk: Walk, step: Step, result: JsonObject) -> None:
         await walk.note(step, StepState.SKIPPED, result=result)

@@ -92,9 +92,15 @@ async def _image(platform: FlyPlatform, decision: RollBack, notes: list[str]) ->
     """The good release's image by digest. What it ran counts, not what its tag means now."""
     ref = decision.good.image
     ran = platform.ledger.image(decision.good.version)
-    found = await platform.client.image(platform.app, pin(ref, ran) if ran else ref)
-    if found is None and ran:
-        found = await platform.client.image(platform.app, ref)
+    try:
+        found = await platform.client.image(platform.app, pin(ref, ran) if ran else ref)
+        if found is None and ran:
+            found = await platform.client.image(platform.app, ref)
+    except RollbackdError as error:
+        if not ran:
+            raise
+        notes.append(f"nobody could say whether the image is still there: {error.message}")
+        return pin(ref, ran)
     digest = text_at(found, "digest") if found else ""
     if found is None or (ran and digest and digest != ran):
         raise ImageMissing(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import httpx
 
-from rollbackd.core.errors import Rejected, RollbackdError, Unauthorized
+from rollbackd.core.errors import Rejected, RollbackdError, TemporaryError, Unauthorized
 from rollbackd.core.model import Json, JsonObject
 from rollbackd.core.ports import Store
 from rollbackd.core.runbook import Plan, Step
@@ -69,7 +69,7 @@ class Looks:
 
     async def verify(self, plan: Plan) -> JsonObject:
         """Every machine of the plan has the image and config of the plan, or cannot be seen."""
-        fleet = {text_at(one, "id"): one for one in await self._platform.fleet()}
+        fleet = await self._seen()
         wrong: list[str] = []
         unseen: list[Json] = list(list_at(plan.settings, "unreachable"))
         for job in jobs_of(plan):
@@ -91,7 +91,7 @@ class Looks:
         seconds = float(text_at(step.params, "seconds") or 0)
         until = self._clock.monotonic() + seconds
         while True:
-            machines = {text_at(one, "id"): one for one in await self._platform.fleet()}
+            machines = await self._seen()
             broken = [
                 line for job in jobs_of(plan) if (line := self._broken(machines, job)) is not None
             ]
@@ -101,6 +101,15 @@ class Looks:
             if left <= 0:
                 return {"seconds": seconds}
             await self._clock.sleep(min(_POLL_SECONDS, left))
+
+    async def _seen(self) -> dict[str, JsonObject]:
+        """The machines by id. None at all is no answer: Fly's list was empty by mistake before."""
+        fleet = await self._platform.fleet()
+        if not fleet:
+            raise TemporaryError(
+                f"Fly lists no machine of {self._platform.app}", hint="it had some a moment ago"
+            )
+        return {text_at(one, "id"): one for one in fleet}
 
     def _broken(self, machines: dict[str, JsonObject], job: Job) -> str | None:
         machine = machines.get(job.machine)

@@ -12,7 +12,7 @@ from rollbackd.core.errors import NotFound, RollbackdError
 from rollbackd.core.model import JsonObject
 from rollbackd.core.runbook import Plan
 from rollbackd.executors.app_lease import own_nonce
-from rollbackd.executors.app_words import lease_words
+from rollbackd.executors.app_words import jobs_of, lease_words
 from rollbackd.fly.config_restore import CORDON
 from rollbackd.fly.json_shape import list_at, text_at
 from rollbackd.fly.machine_view import (
@@ -74,12 +74,16 @@ class Traffic:
         await client.drop_metadata(app, machine, CORDON)
 
     async def let_go(self, plan: Plan) -> list[str]:
-        """Undo every cordon and lease of this rollback. One that refuses does not stop the rest."""
+        """Undo every cordon and lease of this rollback. One that refuses does not stop the rest,
+        and one that is missing in the list is looked for by its name.
+        """
         lines = []
-        for machine in await self._platform.fleet():
-            name = text_at(machine, "id")
+        fleet: dict[str, JsonObject | None] = {job.machine: None for job in jobs_of(plan)}
+        fleet |= {text_at(one, "id"): one for one in await self._platform.fleet()}
+        for name, listed in fleet.items():
             try:
-                lines += await self._let_go_of(plan, machine)
+                machine = listed or await self._look(name)
+                lines += await self._let_go_of(plan, machine) if machine is not None else []
             except RollbackdError as error:
                 lines.append(f"machine {name} could not be let go: {error.message}")
         return lines

@@ -30,9 +30,12 @@ def refuse_second(connection: sqlite3.Connection, target: TargetName) -> None:
 
 
 def refuse_repeat(connection: sqlite3.Connection, key: str, decision: RollBack) -> None:
-    """The key binds once an effect was applied; a failure before that may be tried again."""
+    """The key binds once an effect was applied; a failure before that, or one whose few effects
+    were undone, may be tried again.
+    """
     tries = connection.execute(
-        "SELECT r.id, EXISTS (SELECT 1 FROM step s WHERE s.rollback = r.id AND s.mutates"
+        "SELECT r.id, r.state <> 'compensated' AND EXISTS"
+        "  (SELECT 1 FROM step s WHERE s.rollback = r.id AND s.mutates"
         "  AND s.state IN ('started', 'done', 'unknown')) AS applied"
         " FROM rollback r JOIN incident i ON i.id = r.incident WHERE i.dedupe_key = ?",
         (key,),

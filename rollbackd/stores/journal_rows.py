@@ -188,19 +188,28 @@ def load(connection: sqlite3.Connection, rollback: RollbackId, now: float) -> Jo
             "SELECT * FROM step WHERE rollback = ? ORDER BY seq", (rollback,)
         )
     )
-    (resumes,) = connection.execute(
-        "SELECT count(*) FROM claim WHERE rollback = ? AND at > ?",
-        (rollback, now - RESUMES_WITHIN_SECONDS),
-    ).fetchone()
     return Journal(
         plan=plan,
         state=RollbackState(row["state"]),
         rows=rows,
         fence=row["fence"],
-        resumes=resumes,
+        resumes=_resumes(connection, rollback, now),
         created_at=row["created_at"],
         reason=row["reason"],
     )
+
+
+def _resumes(connection: sqlite3.Connection, rollback: RollbackId, now: float) -> int:
+    """How often it was taken over lately without one step coming to its end since. What kills the
+    daemon at the same place each time is counted; a machine that reboots again and again is not.
+    """
+    (count,) = connection.execute(
+        "SELECT count(*) FROM claim WHERE rollback = ?1 AND at > ?2 AND at >= coalesce("
+        "  (SELECT max(finished_at) FROM step WHERE rollback = ?1 AND finished_at <= ?3"
+        "   AND state IN (?4, ?5)), 0)",
+        (rollback, now - RESUMES_WITHIN_SECONDS, now, *_FINISHED),
+    ).fetchone()
+    return int(count)
 
 
 def unfinished(connection: sqlite3.Connection) -> list[RollbackId]:

@@ -6,13 +6,13 @@ more and the store writes nothing more, whatever `finally` blocks still run.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from rollbackd.clock import SystemClock
-from rollbackd.core.model import RollBack, RollbackId, RollbackOutcome, TargetName
+from rollbackd.core.model import Release, RollBack, RollbackId, RollbackOutcome, TargetName
 from rollbackd.core.policy import Traffic
 from rollbackd.core.ports import Store
 from rollbackd.core.proof import Proved
@@ -33,6 +33,7 @@ class Life:
     """One process: it dies at `point`, and keeps what it passed."""
 
     point: str = ""
+    does: Callable[[], None] | None = None  # happens at the point instead of death
     passed: list[str] = field(default_factory=list)
     dead: bool = False
     _counts: Counter[str] = field(default_factory=Counter)
@@ -42,7 +43,9 @@ class Life:
         self._counts[what] += 1
         name = f"{what}:{self._counts[what]}"
         self.passed.append(name)
-        if name == self.point:
+        if name == self.point and self.does is not None:
+            self.does()
+        elif name == self.point:
             self.dead = True
             raise Crash(name)
 
@@ -90,25 +93,35 @@ class Lives:
     directory: Path
     traffic: Traffic = Traffic.DRAIN
     told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    runner: Runner = field(init=False)  # of the life that is now
+    store: DyingStore = field(init=False)
 
     async def learn(self) -> None:
         """See the good release, as a daemon does that watched before."""
-        await self._live(Life(), None)
+        await self.live(Life(), "")
 
     async def roll_back(self, points: Sequence[str]) -> tuple[list[RollbackOutcome], Life]:
         """Begin one, die at each point in turn, and live to the end; the last life too."""
         ended: list[RollbackOutcome] = []
         for number, point in enumerate([*points, ""]):
             life = Life(point)
-            ended += await self._live(life, "begin" if number == 0 else "resume")
+            ended += await self.live(life, "begin" if number == 0 else "resume")
         return ended, life
 
-    async def _live(self, life: Life, does: str | None) -> list[RollbackOutcome]:
+    def heard(self, event: str) -> list[dict[str, Any]]:
+        return [words for name, words in self.told if name == event]
+
+    async def live(self, life: Life, does: str) -> list[RollbackOutcome]:
+        """One life: `begin` a rollback, `resume` what is unfinished, `release` what holds; [] when
+        it died.
+        """
         clock, urls = SystemClock(), self.box.urls
-        store = DyingStore(self.directory, clock)
+        store, stop = DyingStore(self.directory, clock), StopSwitch(self.directory)
         store.life = life
         await store.open()
-        client = FlyClient(urls.machines_url, urls.api_url, urls.token, clock=clock)
+        client = FlyClient(
+            urls.machines_url, urls.api_url, urls.token, clock=clock, permit=stop.check
+        )
         client.wire.buckets = Unlimited(clock)
         deadly(client, life)
         platform = FlyPlatform(self.box.name, client, clock, keep=store)
@@ -120,32 +133,38 @@ class Lives:
             executor_for=lambda _: executor,
             publish=lambda _: None,
             prove=_proved,
-            stop=StopSwitch(self.directory),
+            stop=stop,
             events=lambda event, words: self.told.append((event, words)),
         )
+        self.runner, self.store = runner, store
         try:
-            await platform.machines()
-            releases = {r.version: r for r in await platform.releases()}
+            if does in {"", "begin"}:
+                await platform.machines()
+                asked = _asked(await platform.releases(), clock.now())
             if does == "begin":
-                newest = max(releases)
-                good = max(v for v, r in releases.items() if "errors" not in r.image)
-                asked = RollBack(
-                    target=TargetName("shop"),
-                    at=clock.now(),
-                    trigger=None,
-                    bad=releases[newest],
-                    good=releases[good],
-                    plan="app",
-                    why="a test says so",
-                )
                 return [await runner.carry_out(await runner.begin(asked))]
-            if does == "resume":
-                return [await runner.carry_out(one) for one in await store.unfinished()]
+            if does in {"resume", "release"}:
+                by = "ann" if does == "release" else ""
+                left = await store.unfinished()
+                return [await runner.carry_out(one, released_by=by) for one in left]
         except* Crash:
             pass
         finally:
             await asyncio.gather(client.close(), store.close())
         return []
+
+
+def _asked(releases: Sequence[Release], now: float) -> RollBack:
+    """A person wants to go back from the newest release to the newest good one."""
+    return RollBack(
+        target=TargetName("shop"),
+        at=now,
+        trigger=None,
+        bad=max(releases, key=lambda r: r.version),
+        good=max((r for r in releases if "errors" not in r.image), key=lambda r: r.version),
+        plan="app",
+        why="a test says so",
+    )
 
 
 async def _proved(_target: TargetName, _rollback: RollbackId) -> Proved:

@@ -682,3 +682,65 @@ async def test_a_second_pass_over_a_finished_journal_does_nothing(
 
     assert len(world.effects) == len({step.op_key for step in world.effects})
     assert all(row.state is StepState.DONE for row in journal.rows)
+
+
+STOPPING: Shape = (
+    (Phase.STOP_TRAFFIC, "cordon"),
+    (Phase.STOP_TRAFFIC, "cordon"),
+    (Phase.EXECUTE, "update"),
+)
+
+
+async def test_a_failure_before_the_point_of_no_return_is_undone_and_may_be_tried_again(
+    house: House, world: World
+) -> None:
+    house.executor.shape, house.executor.undoes = STOPPING, True
+    house.executor.hook = failing("before", 2, errors.Rejected("no"))
+
+    assert await house.run(decision()) is RollbackOutcome.FAILED_BEFORE_EFFECT
+
+    assert await state_of(house) is RollbackState.COMPENSATED
+    assert world.effects == []
+    house.executor.hook = failing("before", 99)
+    assert await house.run(decision(at=200.0)) is RollbackOutcome.RECOVERED_UNPROVEN
+
+
+async def test_what_cannot_be_undone_is_a_persons_and_named(house: House, world: World) -> None:
+    house.executor.shape = STOPPING
+    house.executor.hook = failing("before", 2, errors.Rejected("no"))
+
+    assert await house.run(decision()) is RollbackOutcome.HOLDING
+
+    (held,) = house.events(events.ROLLBACK_HELD)
+    assert "not undone: cordon 1" in held["detail"]
+
+
+async def test_after_the_point_of_no_return_nothing_is_undone(house: House, world: World) -> None:
+    house.executor.shape, house.executor.undoes = STOPPING, True
+    lost = errors.Ambiguous("no answer")
+
+    def hook(moment: str, step: Step) -> None:
+        if step.seq == 3 and moment in {"after", "observe"}:
+            raise lost
+
+    house.executor.hook = hook
+
+    assert await house.run(decision()) is RollbackOutcome.HOLDING
+    assert await state_of(house) is RollbackState.HOLDING
+
+
+async def test_a_crash_while_undoing_goes_on_undoing(house: House, world: World) -> None:
+    """Without it the successor would stop traffic again."""
+    house.executor.shape, house.executor.undoes = STOPPING, True
+    house.executor.hook = failing("before", 2, errors.Rejected("no"))
+    house.executor.dies_letting_go = True
+    with pytest.raises(Crash):
+        await house.run(decision())
+    await house.close()
+    await house.open()
+    sent = len(house.events(events.STEP_STARTED))
+
+    assert await house.resume() == [RollbackOutcome.FAILED_BEFORE_EFFECT]
+
+    assert await state_of(house) is RollbackState.COMPENSATED
+    assert len(house.events(events.STEP_STARTED)) == sent

@@ -176,8 +176,9 @@ class Control:
     async def _begin(self, asked: Proposed, decision: RollBack) -> JsonObject:
         try:
             journal = await self.engine.order(decision)
-        except PlanRefused:
-            self.engine.proposals.recheck(asked.target)
+        except PlanRefused as error:
+            # What was approved cannot be done: the next tick asks anew, with a plan that can.
+            self.engine.proposals.withdraw(asked, error.message)
             raise
         return {
             "result": "began",

@@ -6,11 +6,12 @@ Once the first machine or record was changed it goes forward: half of a rollback
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from rollbackd.core.errors import Rejected, RollbackdError
 from rollbackd.core.model import RollbackId
-from rollbackd.core.runbook import Phase, StepState
+from rollbackd.core.runbook import Journal, Phase, StepRow, StepState
 from rollbackd.engine.walk import Walk
 
 ANSWER_SECONDS: Final = 45.0  # less than the command line waits; a step before the first effect
@@ -27,8 +28,12 @@ class Leaving:
     def __init__(self) -> None:
         self._asked: dict[RollbackId, tuple[str, asyncio.Future[None]]] = {}
 
-    async def ask(self, rollback: RollbackId, words: str) -> None:
-        """Returns when it ended. Raises Rejected where it goes on, with what to do instead."""
+    async def ask(self, rollback: RollbackId, words: str, journal: Journal | None = None) -> None:
+        """Returns when it ended. Raises Rejected where it goes on, with what to do instead: at
+        once where its journal tells.
+        """
+        if journal is not None and past_return(journal.rows):
+            raise _goes_on(rollback)
         if rollback in self._asked:
             raise Rejected(f"{rollback} was asked to end a moment ago", hint="see rollbackd status")
         answer = asyncio.get_running_loop().create_future()
@@ -49,14 +54,9 @@ class Leaving:
         words, answer = self._asked.get(walk.plan.rollback, ("", None))
         if answer is None or answer.done():
             return
-        if not past_return(walk):
+        if not past_return(walk.rows):
             raise Left(words)
-        answer.set_exception(
-            Rejected(
-                f"{walk.plan.rollback} has begun to change machines: it goes on to its end",
-                hint=f"then: rollbackd undo {walk.plan.rollback}; to freeze it where it is: STOP",
-            )
-        )
+        answer.set_exception(_goes_on(walk.plan.rollback))
 
     def over(self, rollback: RollbackId, *, left: bool = False) -> None:
         """Its walk ended: because it was asked to, or by itself."""
@@ -69,9 +69,16 @@ class Leaving:
             answer.set_exception(Rejected(f"{rollback} came to an end by itself meanwhile"))
 
 
-def past_return(walk: Walk) -> bool:
+def past_return(rows: Sequence[StepRow]) -> bool:
     """Whether its execute phase changed anything, or may have."""
     return any(
         row.step.phase is Phase.EXECUTE and row.step.mutates and row.state in _TOUCHED
-        for row in walk.rows
+        for row in rows
+    )
+
+
+def _goes_on(rollback: RollbackId) -> Rejected:
+    return Rejected(
+        f"{rollback} has begun to change machines: it goes on to its end",
+        hint=f"then: rollbackd undo {rollback}; to freeze it where it is: STOP",
     )

@@ -48,7 +48,7 @@ class Proposals:
         if asked is not None:
             why = withdrawn(policy, state, asked, now)
             if why:
-                self._withdraw(asked, now, why)
+                self.withdraw(asked, why)
                 return
             self._escalate(asked, now, policy.targets[name].safety.approval_seconds)
         if name in self._planning or now < self._next_at.get(name, 0.0):
@@ -66,10 +66,6 @@ class Proposals:
         if decision.proposed_at is None or asked is None or asked.decision.id != decision.id:
             return None
         return asked.plan
-
-    def recheck(self, target: TargetName) -> None:
-        """At the next tick."""
-        self._next_at.pop(target, None)
 
     def _start(self, name: TargetName, decision: RollBack, asked: Proposed | None) -> None:
         self._planning.add(name)
@@ -94,7 +90,7 @@ class Proposals:
         if asked is not None:
             why = changed(asked.plan, plan)
             if why:
-                self._withdraw(asked, now, why)
+                self.withdraw(asked, why)
             return
         name = proposal_name(decision.target, decision.bad, decision.good)
         log.warning(
@@ -108,7 +104,9 @@ class Proposals:
             Proposed(target=decision.target, at=now, rollback=name, decision=decision, plan=plan)
         )
 
-    def _withdraw(self, asked: Proposed, now: float, why: str) -> None:
+    def withdraw(self, asked: Proposed, why: str) -> None:
+        """It does not stand any more."""
+        now = self.clock.now()
         log.warning(
             events.PROPOSAL_WITHDRAWN, target=asked.target, proposal=asked.rollback, why=why
         )

@@ -6,29 +6,32 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
+from rollbackd.core.baseline import TOLERANCE_AT_MOST, Slack
+
 WANTED_EXCEEDANCE, LEAST_EXCEEDANCE, MOST_EXCEEDANCE = 0.05, 0.005, 0.20
 SLOWER: Final = 2.0  # times: the release that is to be found
 TELLING: Final = 2.0  # times what is tolerated: what it should make of the share that is slow
-MOST_TOLERABLE: Final = 0.60  # more than that accuses nobody
-TIMES, PLUS = 2.0, 0.02  # what is tolerated of a share, as of every latency
 
 
-def telling_bound(bounds: Sequence[float], slower: Sequence[float], total: float) -> int:
+def telling_bound(
+    bounds: Sequence[float], slower: Sequence[float], total: float, *, slack: Slack
+) -> int:
     """The bound nearest to 5 %; where requests twice as slow would hardly show by it, the one by
     which they show most. docs/adr/0012-bounds-that-tell.md says why.
 
-    `bounds`: the finite ones in seconds, rising; `slower`: per bound, how many took longer.
+    `bounds`: the finite ones in seconds, rising; `slower`: per bound, how many took longer;
+    `slack`: how much more is tolerated.
     """
     picked = pick_bound(slower, total)
     if total <= 0 or not slower:
         return picked
     shares = [count / total for count in slower]
-    if _shows(bounds, shares, picked) >= TELLING:
+    if _shows(bounds, shares, picked, slack) >= TELLING:
         return picked
     fit = [i for i, q in enumerate(shares) if LEAST_EXCEEDANCE <= q <= MOST_EXCEEDANCE]
     if fit:
-        return max(fit, key=lambda i: (_shows(bounds, shares, i), i == picked))
-    if TIMES * shares[picked] <= MOST_TOLERABLE:
+        return max(fit, key=lambda i: (_shows(bounds, shares, i, slack), i == picked))
+    if slack.over(shares[picked]) <= TOLERANCE_AT_MOST:
         return picked
     return next((i for i, q in enumerate(shares) if q <= MOST_EXCEEDANCE), picked)
 
@@ -46,11 +49,9 @@ def pick_bound(slower: Sequence[float], total: float) -> int:
     return min(among, key=lambda i: abs(math.log(max(shares[i], 1e-9) / WANTED_EXCEEDANCE)))
 
 
-def _shows(bounds: Sequence[float], shares: Sequence[float], at: int) -> float:
+def _shows(bounds: Sequence[float], shares: Sequence[float], at: int, slack: Slack) -> float:
     """How many times what is tolerated would be over it if all took `SLOWER` times as long."""
-    return _slower_than(bounds, shares, bounds[at] / SLOWER) / max(
-        TIMES * shares[at], shares[at] + PLUS
-    )
+    return _slower_than(bounds, shares, bounds[at] / SLOWER) / slack.over(shares[at])
 
 
 def _slower_than(bounds: Sequence[float], shares: Sequence[float], seconds: float) -> float:

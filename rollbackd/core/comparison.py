@@ -112,7 +112,9 @@ class Comparison:
             return baseline.bound
         if self.before is None or not self.stream.slow:
             return 0
-        return telling_bound(self.bounds or (), self.before[1:], self.before[0])
+        return telling_bound(
+            self.bounds or (), self.before[1:], self.before[0], slack=self.stream.kind.slack
+        )
 
     def forget(self) -> None:
         """What was counted accuses nobody any more."""

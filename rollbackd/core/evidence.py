@@ -21,6 +21,7 @@ NOTHING: Final = (0.0, 0.0, 0.0, 0.0)
 CEILING: Final = 1e200  # far beyond any threshold, far from infinity
 EARLY_SECONDS: Final = 40.0  # after the first tick, or after the newest bad one that was early
 WELL_AGAIN: Final = 4.0  # bad ones tolerated, without a tick over it: what was bad has ended
+WELL_TICKS: Final = 12.0  # so many ticks end it, too, where few events are counted
 
 
 def cap_of(*, odds: float, weight: float, ticks: int) -> float:
@@ -93,7 +94,7 @@ class Evidence:
                 self._early_until = self._age_seconds + self._tick_seconds + EARLY_SECONDS
             self._well = 0.0
             return self._run_cap
-        self._well = min(self._well + tolerated, WELL_AGAIN)
+        self._well = min(self._well + max(tolerated, WELL_AGAIN / WELL_TICKS), WELL_AGAIN)
         if self._well == WELL_AGAIN:
             self._run_cap = None
         return self._cap  # nothing grows now

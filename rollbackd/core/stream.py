@@ -223,7 +223,11 @@ class Stream:
     def past(self, at: float, until: float, recent_seconds: float) -> Past:
         """What is known of the time before `at`, from stretches that began before `until`."""
         sums = self.history.sums(until)
-        bound = telling_bound(self.history.bounds, sums[1:], sums[0]) if self.slow else 0
+        bound = (
+            telling_bound(self.history.bounds, sums[1:], sums[0], slack=self.kind.slack)
+            if self.slow
+            else 0
+        )
         bad, total = self.history.ticks(bound, until)
         now = until == math.inf
         if now and self.row is not None:

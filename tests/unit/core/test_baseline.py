@@ -18,6 +18,7 @@ from rollbackd.core.evidence import Evidence, cap_of
 from rollbackd.core.facts import CheckOutcome, Histogram, MeasureKind, Ratio
 from rollbackd.core.frozen import Baseline, Past, baseline_of, freeze
 from rollbackd.core.hard_down import HardDown, at_least, needed
+from rollbackd.core.kinds import LATENCY
 from rollbackd.core.model import ProbeName, TriggerState
 from rollbackd.core.regression import RegressionWatch
 from rollbackd.core.regression_words import odds
@@ -74,10 +75,10 @@ def test_a_bound_that_would_be_of_no_use_gives_way_to_one_that_is() -> None:
     """All answers take 30 to 45 ms: nine in ten are over 25 ms, none over 50."""
     assert pick_bound([1000, 900, 0, 0], 1000) == 1
     bounds = (0.01, 0.025, 0.05, 0.1)
-    assert telling_bound(bounds, [1000, 900, 0, 0], 1000) == 2
-    assert telling_bound(bounds, [1000, 900, 800], 1000) == 2
-    assert telling_bound(bounds, [300, 50, 0], 1000) == 1
-    assert telling_bound((), [], 0) == 0
+    assert telling_bound(bounds, [1000, 900, 0, 0], 1000, slack=LATENCY.slack) == 2
+    assert telling_bound(bounds, [1000, 900, 800], 1000, slack=LATENCY.slack) == 2
+    assert telling_bound(bounds, [300, 50, 0], 1000, slack=LATENCY.slack) == 1
+    assert telling_bound((), [], 0, slack=LATENCY.slack) == 0
 
 
 def test_the_bound_by_which_twice_as_slow_shows_is_taken() -> None:
@@ -88,18 +89,18 @@ def test_the_bound_by_which_twice_as_slow_shows_is_taken() -> None:
     bounds, slower = (0.05, 0.1, 0.25, 0.5), [620, 197, 9, 0]
 
     assert pick_bound(slower, 1000) == 1
-    assert telling_bound(bounds, slower, 1000) == 2
+    assert telling_bound(bounds, slower, 1000, slack=LATENCY.slack) == 2
 
 
 def test_the_bound_nearest_to_five_percent_is_kept_where_it_tells_enough() -> None:
     bounds, slower = (0.05, 0.1, 0.2, 0.5), [600, 300, 60, 8]
 
-    assert telling_bound(bounds, slower, 1000) == pick_bound(slower, 1000) == 2
+    assert telling_bound(bounds, slower, 1000, slack=LATENCY.slack) == pick_bound(slower, 1000) == 2
 
 
 def test_a_bound_below_which_nothing_is_counted_is_judged_by_itself() -> None:
-    assert telling_bound((0.1,), [100], 1000) == 0
-    assert telling_bound((0.0, 0.1), [1000, 150], 1000) == 1
+    assert telling_bound((0.1,), [100], 1000, slack=LATENCY.slack) == 0
+    assert telling_bound((0.0, 0.1), [1000, 150], 1000, slack=LATENCY.slack) == 1
 
 
 def past(name: str, **changes: object) -> Past:

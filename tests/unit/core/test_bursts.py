@@ -49,6 +49,34 @@ def test_a_short_remission_of_a_quiet_app_does_not_make_it_late() -> None:
     assert quiet < ticks_to_act(evidence(), remission, tolerated=4.0)
 
 
+def test_two_minutes_of_calm_end_what_few_looks_said() -> None:
+    """A look a tick tolerates next to nothing: counting what is tolerated it would take hours."""
+    assert ticks_to_act(evidence(), [BAD, *[0.0] * 12], tolerated=0.004) >= 15
+
+
+def test_a_crash_loop_is_one_trouble() -> None:
+    """Half a minute up between two falls, where a tick of calm is enough to end a run."""
+    loop = [BAD, BAD, 0.0, 0.0, 0.0]
+    assert ticks_to_act(evidence(), loop, tolerated=4.0) <= 8
+
+
+def test_what_shows_in_the_first_tick_after_the_warm_up_is_early() -> None:
+    """A source of half a minute has its first cool tick a minute in."""
+    told, again = evidence(), evidence()
+    for _ in range(6):
+        told.step(GOOD, 4.0, warm=True)
+        again.step(GOOD, 4.0)
+    assert ticks_to_act(told, []) < ticks_to_act(again, []) - 5
+
+
+def test_after_a_gap_nothing_is_warm_any_more() -> None:
+    told = evidence()
+    for _ in range(6):
+        told.step(GOOD, 4.0, warm=True)
+    told.forget()
+    assert ticks_to_act(told, []) >= 15
+
+
 def test_a_tick_without_data_neither_ends_nor_begins_a_run() -> None:
     assert ticks_to_act(evidence(), [BAD, None, None]) <= 6
 

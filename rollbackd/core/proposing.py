@@ -39,10 +39,11 @@ def proposed(
     return None
 
 
-def withdrawn(policy: Policy, state: TargetState, asked: Proposed, now: float) -> str:
+def withdrawn(state: TargetState, asked: Proposed, now: float) -> str:
     """Why what was proposed does not stand any more; empty while it does.
 
-    A gate that holds for a while (a pause, our own blindness) withdraws nothing.
+    What holds for a while (a pause, our own blindness, the ceiling while a token is not yet
+    known to be good) withdraws nothing.
     """
     decision, current, newest = asked.decision, state.current, state.deploys.newest
     trigger = state.triggers.get(decision.trigger) if decision.trigger is not None else None
@@ -58,7 +59,7 @@ def withdrawn(policy: Policy, state: TargetState, asked: Proposed, now: float) -
     back_to = goal(state.ledger, state.deploys.known, current)
     if back_to is None or back_to.release.version != decision.good.version:
         return f"v{decision.good.version} is not what it would go back to any more"
-    mode = state.mode(now).cap(trigger.mode or Mode.AUTO).cap(policy.mode_ceiling)
+    mode = state.mode(now).cap(trigger.mode or Mode.AUTO)
     return "the mode is observe" if mode is Mode.OBSERVE else ""
 
 

@@ -46,7 +46,7 @@ class Proposals:
         """Ask, take back or wait. Called once per tick and target."""
         now, name, asked = decision.at, state.name, state.rollbacks.proposal
         if asked is not None:
-            why = withdrawn(policy, state, asked, now)
+            why = withdrawn(state, asked, now)
             if why:
                 self.withdraw(asked, why)
                 return

@@ -61,7 +61,7 @@ def approve(world: World, at: float, digest: str = "abcd") -> None:
 def why(world: World, now: float) -> str:
     asked = world.state.rollbacks.proposal
     assert asked is not None
-    return withdrawn(world.policy, world.state, asked, now)
+    return withdrawn(world.state, asked, now)
 
 
 def test_a_person_is_asked_only_where_an_approval_would_do() -> None:

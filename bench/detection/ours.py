@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -66,7 +67,8 @@ def ours(run: Run) -> float | None:
     The gate `settling` is minded here: it holds until the first good look, a minute at most.
     """
     watch = watch_of(run)
-    settled = _settled(run)
+    watch.begin(DEPLOY - run.setting.history - EARLIER, machines_seen=False)
+    first = next((seen.end for seen in run.after if seen.up), math.inf)
     for seen in run.before:
         for probe, measure in measures(seen):
             _take(watch, DEPLOY + seen.end, probe, measure, counts=True)
@@ -76,11 +78,11 @@ def ours(run: Run) -> float | None:
     for seen in run.after:
         now = DEPLOY + seen.end
         for probe, measure in measures(seen):
-            _take(watch, now, probe, measure, counts=seen.end >= settled)
+            _take(watch, now, probe, measure, counts=seen.end >= first or seen.end > SETTLE)
         for probe, measure, new in parts(seen):
             watch.take_part(now, probe, measure, who="new" if new else "old", new=new)
         watch.close(now, excused=False)
-        if seen.end >= settled and watch.state(now) is TriggerState.BREACHED:
+        if seen.end >= min(first, SETTLE) and watch.state(now) is TriggerState.BREACHED:
             return seen.end
     return None
 
@@ -152,11 +154,6 @@ def _take(
 ) -> None:
     outcome = measure.outcome if isinstance(measure, Check) else CheckOutcome.OK
     watch.take(at, probe, measure, outcome, counts=counts)
-
-
-def _settled(run: Run) -> float:
-    first = (seen.end for seen in run.after if seen.up)
-    return min(next(first, SETTLE), SETTLE)
 
 
 def watch_of(run: Run) -> RegressionWatch:

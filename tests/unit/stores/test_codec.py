@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollbackd.core import facts
+from rollbackd.core import asked, facts
 from rollbackd.core.model import (
     Json,
     Release,
@@ -22,6 +22,7 @@ from rollbackd.core.model import (
     TriggerState,
     Verdict,
 )
+from rollbackd.core.rules import Mode
 from rollbackd.core.runbook import Phase, Plan, Step
 from rollbackd.stores import codec
 
@@ -96,6 +97,19 @@ plans = st.builds(
     notes=st.lists(words, max_size=2).map(tuple),
 )
 kept: st.SearchStrategy[facts.TargetFact] = st.one_of(
+    st.builds(
+        asked.Proposed, target=targets, at=times, rollback=ids, decision=decisions, plan=plans
+    ),
+    st.builds(asked.Withdrawn, target=targets, at=times, rollback=ids, why=words),
+    st.builds(
+        asked.ModeSet,
+        target=targets,
+        at=times,
+        mode=st.none() | st.sampled_from(Mode),
+        until=st.none() | times,
+        by=words,
+        reason=words,
+    ),
     st.builds(
         facts.ReleasesSeen,
         target=targets,
@@ -176,7 +190,33 @@ def test_what_is_measured_every_second_is_never_kept() -> None:
         codec.fact_kind(facts.ControlSeen(target=TargetName("shop"), at=1, ok=True))
 
 
+_DECISION = RollBack(
+    target=TargetName("s"),
+    at=1,
+    trigger=None,
+    bad=Release(version=2, image="", status=ReleaseStatus.COMPLETE, content=""),
+    good=Release(version=1, image="", status=ReleaseStatus.COMPLETE, content=""),
+    plan="app",
+)
+_PLAN = Plan(
+    rollback=RollbackId("r"),
+    target=TargetName("s"),
+    name="app",
+    from_version=2,
+    to_version=1,
+    steps=(),
+    parallel=1,
+    deadline_at=1.0,
+    hash="",
+    settings={},
+    notes=(),
+)
 _EXAMPLES = (
+    asked.Proposed(
+        target=TargetName("s"), at=1, rollback=RollbackId("r"), decision=_DECISION, plan=_PLAN
+    ),
+    asked.Withdrawn(target=TargetName("s"), at=1, rollback=RollbackId("r"), why=""),
+    asked.ModeSet(target=TargetName("s"), at=1, mode=Mode.OBSERVE, until=None, by="", reason=""),
     facts.Announced(target=TargetName("s"), at=1, commit="", by=""),
     facts.Blessed(target=TargetName("s"), at=1, version=1, by="", reason=""),
     facts.Quarantined(target=TargetName("s"), at=1, version=1, by="", reason=""),

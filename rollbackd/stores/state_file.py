@@ -12,12 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+import structlog
+
 from rollbackd.core.ports import Clock
 from rollbackd.stores import audit, database, retention
 from rollbackd.stores.ballast import Ballast
 from rollbackd.stores.tenancy import Tenancy
+from rollbackd.telemetry import events
+
+log = structlog.get_logger()
 
 _WEIGH_EVERY_SECONDS: Final = 10.0
+_FORGET_AGAIN_SECONDS: Final = 600.0  # after it failed
 T = TypeVar("T")
 
 
@@ -29,7 +35,8 @@ class StateFile:
         self._clock = clock
         self._tenancy = tenancy
         self._ballast = Ballast(path.parent)
-        self._pruned_at = self._weighed_at = clock.monotonic()
+        self._weighed_at = clock.monotonic()
+        self._forget_at = self._weighed_at  # by the steady clock, as that is
         self._connection: sqlite3.Connection | None = None
 
     def open(self, owner: str) -> None:
@@ -82,7 +89,9 @@ class StateFile:
             tenancy.begin(connection)
             audit.prune(connection, now)
             audit.append(connection, "boot", at=now, data={"owner": owner})
-        self._prune()
+        while self._forget():
+            pass
+        self._forget_at = self._clock.monotonic() + retention.EVERY_SECONDS
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -107,17 +116,25 @@ class StateFile:
             self.connection.execute("PRAGMA wal_checkpoint (TRUNCATE)").fetchone()
 
     def _keep_house(self) -> None:
-        """Now and then, after a write that went well: the ballast back, the old forgotten."""
+        """Now and then, after a write that went well: the ballast back, some of the old forgotten.
+
+        What was asked for is on disk by then: a failure here is logged, and nobody repeats a write
+        because of it. Raises Fenced.
+        """
         now = self._clock.monotonic()
         if now - self._weighed_at >= _WEIGH_EVERY_SECONDS:
             self._weighed_at = now
             self._ballast.hold()
-        if now - self._pruned_at >= retention.EVERY_SECONDS:
-            self._transact(lambda c: audit.prune(c, self._clock.now()))
-            self._prune()
+        if now < self._forget_at:
+            return
+        try:
+            if self._forget() == 0:
+                self._transact(lambda c: audit.prune(c, self._clock.now()))
+                self._forget_at = now + retention.EVERY_SECONDS
+        except sqlite3.Error as error:
+            self._forget_at = now + _FORGET_AGAIN_SECONDS
+            log.warning(events.STORE_FAILED, op="forget", error=str(error))
 
-    def _prune(self) -> None:
-        """In chunks: a rollback that runs waits for one of them, not for all."""
-        self._pruned_at = self._clock.monotonic()
-        while self._transact(lambda c: retention.prune(c, self._clock.now())):
-            pass
+    def _forget(self) -> int:
+        """One chunk: a rollback that runs waits for one, and the next write for the next."""
+        return self._transact(lambda c: retention.prune(c, self._clock.now()))

@@ -129,6 +129,59 @@ async def test_attempts_go_after_ninety_days_once_a_day_while_it_runs(
     assert (before, await store._ask(attempts)) == (2, 0)
 
 
+async def orders(store: SqliteStore) -> int:
+    def count() -> int:
+        (found,) = store._file.connection.execute("SELECT count(*) FROM fact").fetchone()
+        return int(found)
+
+    return await store._ask(count)
+
+
+async def test_a_write_waits_for_one_chunk_of_what_is_forgotten(
+    store: SqliteStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(10):
+        await store.keep(Paused(target=SHOP, at=number, until=9e9, by="ann", reason="x"))
+    monkeypatch.setattr(retention, "ORDERS_KEPT", 1)
+    monkeypatch.setattr(retention, "_CHUNK", 2)
+    clock.advance(retention.EVERY_SECONDS + 1)
+
+    left = []
+    for number in range(6):
+        await store.put_blob("any", number)
+        left.append(await orders(store))
+
+    assert left == [8, 6, 4, 2, 1, 1]
+
+
+async def test_what_is_written_is_written_though_forgetting_fails(
+    store: SqliteStore, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "ORDERS_KEPT", 1)
+    for number in range(3):
+        await store.keep(Paused(target=SHOP, at=number, until=9e9, by="ann", reason="x"))
+
+    def refuse() -> None:
+        store._file.connection.execute(
+            "CREATE TEMP TRIGGER full BEFORE DELETE ON fact BEGIN SELECT raise(ABORT, 'full'); END"
+        )
+
+    def allow() -> None:
+        store._file.connection.execute("DROP TRIGGER full")
+
+    await store._ask(refuse)
+    clock.advance(retention.EVERY_SECONDS + 1)
+    await store.keep(Paused(target=SHOP, at=3, until=9e9, by="ann", reason="x"))
+    await store._ask(allow)
+
+    assert await orders(store) == 4
+    await store.put_blob("any", 1)
+    assert await orders(store) == 4
+    clock.advance(601)
+    await store.put_blob("any", 2)
+    assert await orders(store) == 1
+
+
 async def test_of_many_orders_the_newest_are_kept(
     store: SqliteStore, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from rollbackd.clock import FakeClock, SystemClock
 from rollbackd.core.errors import Fenced, Rejected
-from rollbackd.stores import tenancy
+from rollbackd.stores import lock, tenancy
 from rollbackd.stores.lock import DirectoryLock
 from rollbackd.stores.sqlite import SqliteStore
 from tests.support import until
@@ -154,6 +154,28 @@ async def test_a_holder_that_moved_after_all_is_left_alone(tmp_path: Path) -> No
 
     assert not other.take_over(sign)
     assert alive.held
+    alive.release()
+
+
+async def test_a_beat_that_fails_is_not_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "BEAT_SECONDS", 0.01)
+    failed = threading.Event()
+
+    def refuse(_descriptor: int) -> None:
+        failed.set()
+        raise OSError("Input/output error")
+
+    monkeypatch.setattr("os.utime", refuse)
+    alive = DirectoryLock(tmp_path / "x.lock")
+    alive.take()
+    await until(failed.is_set)
+    monkeypatch.undo()
+    sign = alive.sign_of_life()
+
+    await until(lambda: alive.sign_of_life() != sign)
+
     alive.release()
 
 

@@ -11,6 +11,7 @@ import contextlib
 
 from rollbackd.core.errors import (
     Ambiguous,
+    Fenced,
     NotFound,
     Rejected,
     RollbackdError,
@@ -62,23 +63,28 @@ class ReleaseRecord:
 
     async def write(self, plan: Plan) -> JsonObject:
         """Post the record unless it is there. Never fails for the sake of the record."""
-        why = "the answers were ambiguous"
+        record, why = await self._found_or_posted(plan)
+        if record:  # the store's own trouble is no reason to go on without it
+            await self._store.put_blob(_key(plan), _result(record))
+            return _result(record)
+        given_up: JsonObject = {"degraded": "no release record", "why": why}
+        await self._store.put_blob(_given_up_key(plan), given_up)
+        return given_up
+
+    async def _found_or_posted(self, plan: Plan) -> tuple[JsonObject, str]:
+        """The record, or {} and why there is none."""
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 for _ in range(2):  # once more after an ambiguous answer that left no record
                     with contextlib.suppress(Ambiguous):
-                        record = await self._found(plan) or await self._post(plan)
-                        await self._store.put_blob(_key(plan), _result(record))
-                        return _result(record)
-        except Stopped:
+                        return await self._found(plan) or await self._post(plan), ""
+        except (Stopped, Fenced):
             raise
         except TimeoutError:
-            why = f"no answer within {_PATIENCE_SECONDS:g} s"
+            return {}, f"no answer within {_PATIENCE_SECONDS:g} s"
         except RollbackdError as error:
-            why = error.message
-        given_up: JsonObject = {"degraded": "no release record", "why": why}
-        await self._store.put_blob(_given_up_key(plan), given_up)
-        return given_up
+            return {}, error.message
+        return {}, "the answers were ambiguous"
 
     async def marks(self, plan: Plan) -> dict[str, str]:
         """The release metadata of a machine: our record's, or without one the good release's."""
@@ -107,7 +113,7 @@ class ReleaseRecord:
             metadata = {"post_deployment_info": {"flyctl_version": _NAME, "error": error}}
         try:
             await self._platform.client.patch_release(release, status, metadata)
-        except Stopped:
+        except (Stopped, Fenced):
             raise
         except TemporaryError:
             try:

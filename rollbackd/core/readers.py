@@ -13,6 +13,9 @@ T = TypeVar("T")
 Reader: TypeAlias = Callable[[Json], Any]
 
 
+AHEAD_SECONDS: Final = 5.0  # what is from further in the future was written by another clock
+
+
 class Odd(Exception):
     """It does not look like what was kept."""
 
@@ -59,6 +62,12 @@ def flag(raw: Json) -> bool:
 def maybe(reader: Reader) -> Reader:
     """`reader`, or None."""
     return lambda raw: None if raw is None else reader(raw)
+
+
+def refuse_future(at: float, *times: float | None) -> None:
+    """No time that was kept at `at` lies after it."""
+    if any(time is not None and time > at + AHEAD_SECONDS for time in times):
+        raise Odd
 
 
 def items(raw: Json) -> list[Json]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rollbackd.core import keep
+from rollbackd.core import deploys_kept, keep, watches_kept
 from rollbackd.core.deploys import Deploys
 from rollbackd.core.facts import Blessed, ReleasesSeen, Sample, TargetFact, Unlocked
 from rollbackd.core.model import (
@@ -88,20 +88,20 @@ def revived(
 def test_whatever_a_watch_remembers_is_kept() -> None:
     watch = SignalWatch(down(), 0)
 
-    assert vars(watch).keys() - keep.WATCH.keys() == {
+    assert vars(watch).keys() - watches_kept.WATCH.keys() == {
         "signal", "delay_seconds", "gauge", "tally", "last_well", "resumed",
     }  # fmt: skip
 
 
 def test_whatever_a_probe_track_remembers_is_kept() -> None:
-    assert vars(ProbeTrack(PROBES[0])).keys() - keep.PROBE.keys() == {"policy", "recent"}
+    assert vars(ProbeTrack(PROBES[0])).keys() - watches_kept.PROBE.keys() == {"policy", "recent"}
 
 
 def test_whatever_the_deploys_remember_is_kept() -> None:
     apart = {"known", "seen", "machines", "current", "put_back"}
     own = {"ours", "_first_seen", "_op_ids", "_boots", "_boot_seconds"}
 
-    assert vars(Deploys()).keys() - keep.DEPLOYS.keys() == apart | own
+    assert vars(Deploys()).keys() - deploys_kept.DEPLOYS.keys() == apart | own
 
 
 def test_whatever_a_state_remembers_is_kept_or_told_again() -> None:

@@ -57,7 +57,7 @@ mutate: dev
 	$(BIN)/mutmut run
 
 bench: dev
-	$(BIN)/python bench/run.py
+	PYTHONPATH=. $(BIN)/python bench/run.py
 
 # Some minutes; LONG=1: all the runs of docs/detection-benchmark.md, which it renews. An hour or so.
 bench-detection: dev

@@ -14,6 +14,7 @@ import platform
 from judging import judging
 from living import memory_and_cpu, start_up
 from rendering import rendering
+from resuming import journal, resumed
 
 
 def main() -> None:
@@ -25,6 +26,8 @@ def main() -> None:
     show(judging())
     show(rendering())
     show(asyncio.run(start_up(3 if chosen.quick else 5)))
+    show(asyncio.run(journal()))
+    show(asyncio.run(resumed(3 if chosen.quick else 5)))
     if not chosen.quick:
         show(asyncio.run(memory_and_cpu((1, 5))))
 

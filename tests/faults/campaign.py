@@ -39,7 +39,6 @@ class Campaign:
     chance: random.Random
     faults: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
-    resumed: int = 0
 
     async def round(self, kills: int, longest: float) -> None:
         """One bad release, one rollback, so many kills at random moments of it, and its end."""
@@ -190,4 +189,6 @@ async def campaign(directory: Path, *, machines: int) -> AsyncIterator[Campaign]
         print(f"FAULT_SEED={seed}")  # noqa: T201 -- what a failure shows, to repeat it
         await daemon.start()
         await daemon.until_known_good()
-        yield Campaign(daemon=daemon, box=daemon.box, chance=random.Random(seed))
+        fight = Campaign(daemon=daemon, box=daemon.box, chance=random.Random(seed))
+        yield fight
+        print(dict(fight.faults), dict(fight.ended))  # noqa: T201 -- the figures of a long run

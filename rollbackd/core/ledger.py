@@ -7,11 +7,11 @@ it was seen well itself.
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from rollbackd.core.accused import Accused
 from rollbackd.core.authorship import Authorship, same_commit, short
 from rollbackd.core.marks import Marks, same_content
 from rollbackd.core.model import JsonObject, Release, ReleaseStatus
@@ -54,7 +54,7 @@ class Ledger:
     trial: Trial = field(default_factory=Trial)
     heard: dict[str, None] = field(default_factory=dict)  # what was said of releases, each once
     _changes: int = 0
-    _accused_at: dict[int, float] = field(default_factory=dict)  # by version: the onset
+    _accused: Accused = field(default_factory=Accused)
 
     # What is noted -------------------------------------------------------------------------
 
@@ -62,13 +62,13 @@ class Ledger:
         self, release: Release, onset: float, *, why: str = "", known: Sequence[Release] = ()
     ) -> None:
         """It is to blame for what began at `onset`. Whom a person vouches for is not accused."""
-        told = release.version in self._accused_at and release.version in self.bad.versions
-        if told or release in self.blessed:
+        version = release.version
+        if (version in self._accused and version in self.bad.versions) or release in self.blessed:
             return
         self.bad.add(release)
         self._add_commit(self.bad, release, known)
-        self._accused_at.setdefault(release.version, onset)
-        if self.standing(release) is Standing.BAD and release.version not in self.notes:
+        self._accused.add(version, onset)
+        if self.standing(release) is Standing.BAD and version not in self.notes:
             self._note(release, Standing.BAD, why or "breached while it was current", onset)
 
     def acquit(self, release: Release, came_at: float) -> None:
@@ -76,7 +76,8 @@ class Ledger:
 
         A successor is seen some seconds after it came, and its failures seconds sooner than that.
         """
-        if self._accused_at.pop(release.version, -math.inf) >= came_at:
+        if self._accused.since(release.version) >= came_at:
+            self._accused.discard(release.version)
             self.bad.discard(release)
             self._forget(release, Standing.BAD)
 
@@ -106,7 +107,7 @@ class Ledger:
         """What was known of it is unknown again."""
         for marks in self._marks().values():
             marks.discard(release)
-        self._accused_at.pop(release.version, None)
+        self._accused.discard(release.version)
         self.notes.pop(release.version, None)
         self._changes += 1
 
@@ -202,6 +203,7 @@ class Ledger:
             **marks,
             "notes": notes,
             "relapsed": {str(version): why for version, why in self.relapsed.items()},
+            "accused": self._accused.as_json(),
             "authorship": self.authorship.as_json(),
             "trial": self.trial.as_json(),
             "heard": [*self.heard],
@@ -221,6 +223,7 @@ class Ledger:
         heard = kept.get("heard")
         if isinstance(heard, list):
             self.heard.update(dict.fromkeys(word for word in heard if isinstance(word, str)))
+        self._accused.restore(_object(kept, "accused"))
         self.authorship.restore(_object(kept, "authorship"))
         self.trial.restore(_object(kept, "trial"))
 
@@ -285,8 +288,7 @@ _USUAL: Final = {
 
 
 def _object(kept: JsonObject, name: str) -> JsonObject:
-    found = kept.get(name)
-    return found if isinstance(found, dict) else {}
+    return found if isinstance(found := kept.get(name), dict) else {}
 
 
 def _note_from(row: JsonObject) -> Note | None:

@@ -214,6 +214,25 @@ def test_an_accusation_that_is_taken_back_leaves_no_reason_behind() -> None:
     assert ledger.why(R42, KNOWN) == "was rolled back from"
 
 
+def test_an_accusation_is_taken_back_after_a_restart_as_before_it() -> None:
+    before = Ledger()
+    before.accuse(R42, 100, why="breached")
+    before.accuse(R41, 90)
+    before.quarantine(R41, 95, why="was rolled back from")
+    after = Ledger()
+    after.restore(json.loads(json.dumps(before.as_json())))
+
+    after.acquit(R42, 101)
+    assert after.standing(R42) is Standing.BAD
+    after.accuse(R42, 300, why="breached again")  # told twice: the onset stays
+    after.acquit(R42, 99)
+    after.acquit(R41, 90)
+
+    assert after.standing(R42) is Standing.UNKNOWN
+    assert after.notes.keys() == {41}
+    assert R41 not in after.bad
+
+
 # What people say --------------------------------------------------------------------------------
 
 
@@ -450,6 +469,7 @@ def test_everything_outlives_the_process() -> None:
         {"notes": {"1": {"standing": "good", "why": "", "at": "x"}}, "quarantined": 3},
         {"relapsed": {"x": "", "1": 2}, "heard": 3, "authorship": 1, "trial": []},
         {"heard": [1], "good": {"commits": [1], "versions": 3}},
+        {"accused": {"x": 1, "1": "soon", "2": True, "3": None}},
     ],
 )
 def test_what_was_kept_by_nobody_is_left_out(odd: JsonObject) -> None:

@@ -72,7 +72,7 @@ def fault(box: Sandbox, kind: str, **options: object) -> Callable[[], None]:
         ("status", {"status": 409, "text": "aborted: lease currently held", "path": "/lease$"}),
         ("status", {"status": 409, "text": "aborted: version mismatch", "path": UPDATE}),
         ("status", {"status": 412, "text": "precondition failed", "path": UPDATE}),
-        ("status", {"status": 429, "text": "rate limit exceeded", "path": "/v1", "count": 12}),
+        ("status", {"status": 429, "text": "rate limit exceeded", "path": "/v1", "count": 6}),
         ("status", {"status": 500, "when": "after", "path": UPDATE, "count": 2}),
         ("reset", {"when": "after", "path": UPDATE}),
         ("reset", {"when": "after", "path": "/cordon$"}),
@@ -113,7 +113,9 @@ async def test_somebody_elses_lease_is_waited_for(box: Sandbox, lives: Lives) ->
     done_once(box)
 
 
-@pytest.mark.parametrize("at", [AT_FIRST_UPDATE, "before done 12:1"])
+@pytest.mark.parametrize(
+    "at", [AT_FIRST_UPDATE, pytest.param("before done 12:1", marks=pytest.mark.slow)]
+)
 async def test_an_empty_list_of_machines_is_never_done(
     box: Sandbox, lives: Lives, at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +161,7 @@ async def test_a_token_revoked_half_way_holds_and_goes_on_with_another(
     done_once(box)
 
 
-@pytest.mark.parametrize("status", [404, 503])
+@pytest.mark.parametrize("status", [404, pytest.param(503, marks=pytest.mark.slow)])
 async def test_without_the_releases_api_it_is_degraded_and_ends_well(
     box: Sandbox, lives: Lives, status: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

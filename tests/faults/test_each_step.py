@@ -1,6 +1,6 @@
 """At every point of a real rollback: told to leave, told to stop and then dead for good, disk full.
 
-`FAULT_EVERY=1` (`make faults`) takes every point, CI every thirtieth.
+`FAULT_EVERY=1` (`make faults`) takes every point, CI every 45th.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from tests.support import until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(0)]
 
-EVERY = int(os.environ.get("FAULT_EVERY", "30"))
+EVERY = int(os.environ.get("FAULT_EVERY", "45"))
 LEAVE_SECONDS = 15.0
 
 

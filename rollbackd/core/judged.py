@@ -84,6 +84,10 @@ class Judged:
         judging = [s for s in self.streams.values() if s.judges and s.ticks]
         return any(s.ticks >= LATELY for s in judging) and all(s.well(JUST_NOW) for s in judging)
 
+    def judges_before(self, at: float) -> bool:
+        """Whether it judges a release that ran before `at`, or none."""
+        return self.begun_at is None or self.begun_at < at
+
     def fresh(self, now: float) -> bool:
         """Whether anything was seen lately."""
         parts = self.compares and self.sides.fresh(now)

@@ -132,9 +132,17 @@ def _restore_regressions(state: TargetState, raw: Json, now: float) -> None:
     at, version = _member(raw, "at"), _member(raw, "version")
     usable = isinstance(at, int | float) and at <= now + AHEAD_SECONDS and version == VERSION
     kept = _member(raw, "kept") if usable else None
-    for fresh in state.regressions.restore(kept, state.policy):
-        if state.current is not None:
-            fresh.begin(max(now, state.deploys.current_since))
+    fresh, deploys = state.regressions.restore(kept, state.policy), state.deploys
+    if deploys.current is None:
+        return
+    for watch in state.regressions.watches.values():
+        if watch in fresh:
+            watch.begin(max(now, deploys.current_since))
+        elif deploys.current.version not in deploys.ours and watch.judges_before(
+            deploys.current_since
+        ):
+            # Else it would be judged by the age and the baseline of the release before.
+            watch.begin(deploys.current_since, machines_seen=deploys.machines is not None)
 
 
 def _member(kept: Json, name: str) -> Json:

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -34,6 +34,8 @@ from rollbackd.telemetry import events
 from rollbackd.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
+
+News: TypeAlias = tuple[Ledger, int, JsonObject]  # with its changes, and as it is to be kept
 
 MOST_LATE: Final = 1000
 DURABLE: Final = (  # what a new process must hear, besides news of releases
@@ -75,7 +77,8 @@ class Keeping:
             if states:
                 recalled.states[name] = await self._store.get_blob(_state_key(name))
                 recalled.regressions[name] = await self._store.get_blob(_regressions_key(name))
-        for fact in await self._store.facts(0.0) if names else ():
+        kept_facts = await self._store.facts(0.0) if names else ()
+        for fact in (*kept_facts, *self._late):
             if fact.target in names:
                 recalled.facts.setdefault(fact.target, []).append(fact)
         return recalled
@@ -97,34 +100,49 @@ class Keeping:
 
     async def keep_ledger(self, name: TargetName, ledger: Ledger) -> None:
         """Which releases are good outlives us: without it a restart would cap all to approve."""
-        seen, changes = self._seen.get(name), ledger.changes
-        if seen is not None and seen[0] is ledger and seen[1] == changes:
-            return  # a ledger of years is worth a millisecond, which is not spent at every tick
-        told = ledger.as_json()
-        if self._ledgers.get(name) != told and not await self._tried(
-            "ledger", lambda: self._store.put_blob(_ledger_key(name), told)
-        ):
-            return
-        self._ledgers[name], self._seen[name] = told, (ledger, changes)
+        news = self._news({name: ledger})
+        if news:
+            await self._put(news, {}, "ledger")
 
     async def keep_states(
-        self, states: Mapping[TargetName, Json], ledgers: Mapping[TargetName, JsonObject]
+        self,
+        states: Mapping[TargetName, Json],
+        ledgers: Mapping[TargetName, Ledger],
+        regressions: Mapping[TargetName, Json],
     ) -> bool:
-        """One small write for all of them. A state is never newer on disk than its ledger: what
-        it heard would not be told to the ledger again.
+        """One write for all of them: a kill leaves all of it or nothing. A state is never newer on
+        disk than its ledger: what it heard would not be told to the ledger again. Nor does it run
+        another release than its regression triggers (up to 200 KB each) were begun for.
         """
-        news = {name: kept for name, kept in ledgers.items() if self._ledgers.get(name) != kept}
-        values: dict[str, Json] = {_state_key(name): kept for name, kept in states.items()}
-        values |= {_ledger_key(name): kept for name, kept in news.items()}
-        if not await self._tried("state", lambda: self._store.put_blobs(values)):
-            return False
-        self._ledgers |= news
-        return True
+        values = {_state_key(name): kept for name, kept in states.items()}
+        values |= {_regressions_key(name): kept for name, kept in regressions.items()}
+        return await self._put(self._news(ledgers), values, "state")
 
-    async def keep_regressions(self, regressions: Mapping[TargetName, Json]) -> bool:
-        """What regression triggers remember, history and all: up to 200 KB each."""
-        values = {_regressions_key(name): kept for name, kept in regressions.items()}
-        return await self._tried("state", lambda: self._store.put_blobs(values))
+    def _news(self, ledgers: Mapping[TargetName, Ledger]) -> dict[TargetName, News]:
+        """Of those that are not on disk as they are: a ledger of years is worth a millisecond,
+        which is not spent at every tick.
+        """
+        news = {}
+        for name, ledger in ledgers.items():
+            seen, changes = self._seen.get(name), ledger.changes
+            if seen is not None and seen[0] is ledger and seen[1] == changes:
+                continue
+            told = ledger.as_json()
+            if self._ledgers.get(name) == told:
+                self._seen[name] = (ledger, changes)
+            else:
+                news[name] = (ledger, changes, told)
+        return news
+
+    async def _put(
+        self, news: Mapping[TargetName, News], values: Mapping[str, Json], op: str
+    ) -> bool:
+        ledgers = {_ledger_key(name): told for name, (_, _, told) in news.items()}
+        if not await self._tried(op, lambda: self._store.put_blobs({**values, **ledgers})):
+            return False
+        for name, (ledger, changes, told) in news.items():
+            self._ledgers[name], self._seen[name] = told, (ledger, changes)
+        return True
 
     async def record(self, decision: Decision) -> bool:
         """Whether it is on disk. Without that nothing may be done; the next tick tries again."""

@@ -42,14 +42,16 @@ class Memory:
         self.revived = False  # what was kept is part of the states
 
     def tell(self, state: TargetState, fact: TargetFact) -> None:
-        """Let the state know; that another release runs must outlive a crash in the next second."""
-        before = state.deploys.current_since
+        """Let the state know; that another release runs, or is about to, must outlive a crash in
+        the next second: what it is compared with is made at that moment.
+        """
+        before = _release(state)
         state.apply(fact)
         self._changed.add(fact.target)
         if isinstance(fact, DURABLE):
             marks = self._heard.setdefault(fact.target, deque(maxlen=MARKS_KEPT))
             marks.append(keep.mark(fact))
-        if state.deploys.current_since != before:
+        if _release(state) != before:
             self._urgent.add(fact.target)
             self._history_due.pop(fact.target, None)
             self._soon.set()
@@ -88,24 +90,24 @@ class Memory:
     async def write(
         self, states: Mapping[TargetName, TargetState], *, everything: bool = False
     ) -> None:
-        """Those that are due, or all: in one write, and what is large in another one."""
+        """Those that are due, or all, in one write; a history, which is large, less often."""
         now, steady = self._clock.now(), self._clock.monotonic()
         wanted = set(states) if everything else self._wanted(steady, len(states))
         small: dict[TargetName, Json] = {}
         large: dict[TargetName, Json] = {}
         for name, state in states.items():
-            if name in wanted:
-                small[name] = keep.as_json(state, now, self._heard.get(name, ()))
-            if not state.regressions.watches:
-                continue
-            if everything or self._history_due.get(name, steady) <= steady:
-                self._history_due[name] = steady + _history_every(state, now)
+            if state.regressions.watches and (
+                everything or self._history_due.get(name, steady) <= steady
+            ):
                 large[name] = keep.regressions_as_json(state, now)
-        ledgers = {name: states[name].ledger.as_json() for name in small}
-        if small and not await self._keeping.keep_states(small, ledgers):
+                self._history_due[name] = steady + _history_every(state, now)
+            if name in wanted or name in large:
+                small[name] = keep.as_json(state, now, self._heard.get(name, ()))
+        ledgers = {name: states[name].ledger for name in small}
+        if small and not await self._keeping.keep_states(small, ledgers, large):
             self._changed |= small.keys()  # with the next ones
-        if large:
-            await self._keeping.keep_regressions(large)
+            for name in large:
+                self._history_due.pop(name, None)
 
     def _wanted(self, steady: float, targets: int) -> set[TargetName]:
         wanted, self._urgent = self._urgent, set()
@@ -114,6 +116,12 @@ class Memory:
             wanted |= self._changed
         self._changed -= wanted
         return wanted
+
+
+def _release(state: TargetState) -> tuple[float, int | None]:
+    """Since when the present one runs, and which is the newest."""
+    newest = state.deploys.newest
+    return state.deploys.current_since, None if newest is None else newest.version
 
 
 def _history_every(state: TargetState, now: float) -> float:

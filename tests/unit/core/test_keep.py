@@ -272,6 +272,40 @@ def test_another_rule_has_all_to_learn() -> None:
     assert again.watch.learning()
 
 
+def failing_a_little(one: Life, rate: float) -> Life:
+    one.errors = lambda at: rate if at > HOUR else 0.001
+    return one
+
+
+@pytest.mark.parametrize(("rate", "within"), [(0.02, 200), (0.004, 1800)])
+def test_a_release_that_the_kept_history_does_not_know_is_judged_as_a_new_one(
+    rate: float, within: float
+) -> None:
+    """Not by the age and the baseline of the release before."""
+    told = failing_a_little(Life(), rate).run(HOUR)
+    older = keep.regressions_as_json(told.world.state, HOUR)
+    told.deploy().run(HOUR + 10)
+
+    again = went_on(told, spoil=lambda _kept: json.loads(json.dumps(older)))
+    assert again.watch.begun_at == HOUR
+    since = failing_a_little(again, rate).run(HOUR + 2400).since()
+
+    assert since is not None
+    assert since <= within
+
+
+def test_the_record_of_our_own_rollback_begins_nothing() -> None:
+    told = outage(Life()).run(HOUR).deploy().run(HOUR + 200)
+    told.world.started(HOUR + 200, release(42), release(41))
+    told.world.releases(HOUR + 205, release(43, content="image-41"), release(42), release(41))
+    told.run(HOUR + 210)
+
+    again = went_on(told)
+
+    assert again.world.state.deploys.current_since == HOUR + 205
+    assert again.watch.begun_at == told.watch.begun_at == HOUR
+
+
 # A restart in the middle of a bad deploy ----------------------------------------------------------
 
 

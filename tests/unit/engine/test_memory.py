@@ -3,29 +3,57 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from rollbackd.clock import FakeClock
 from rollbackd.core.decide import decide
 from rollbackd.core.errors import TemporaryError
-from rollbackd.core.facts import Paused, ReleasesSeen, RollbackStarted, RollbackSwitched
-from rollbackd.core.model import Json, RollBack, RollbackId, TargetName
+from rollbackd.core.facts import (
+    MachinesSeen,
+    Paused,
+    ReleasesSeen,
+    RollbackStarted,
+    RollbackSwitched,
+)
+from rollbackd.core.ledger import Ledger
+from rollbackd.core.model import (
+    Json,
+    JsonObject,
+    ReleaseStatus,
+    RollBack,
+    RollbackId,
+    TargetName,
+)
+from rollbackd.core.state import TargetState
+from rollbackd.engine.keeping import Keeping
+from rollbackd.engine.memory import Memory
 from rollbackd.stores.sqlite import SqliteStore
+from rollbackd.telemetry.metrics import Metrics
 from tests.support import until
-from tests.unit.core.world import SHOP, release
+from tests.unit.core.test_regression import HOUR, Life
+from tests.unit.core.world import SHOP, machine, release
 from tests.unit.engine.test_engine import Bench
 
 
 class CountingStore(SqliteStore):
-    writes = 0
     full = False
+
+    def __init__(self, directory: Path, clock: FakeClock) -> None:
+        super().__init__(directory, clock)
+        self.written: list[set[str]] = []  # the keys of each write
+
+    @property
+    def writes(self) -> int:
+        return len(self.written)
 
     async def put_blobs(self, values: Mapping[str, Json]) -> None:
         if self.full:
             raise TemporaryError("no space left", hint="free space")
-        self.writes += 1
         await super().put_blobs(values)
+        self.written.append(set(values))
 
 
 class Home(Bench):
@@ -80,15 +108,42 @@ async def test_without_states_it_begins_anew_with_what_was_kept_fact_by_fact(
     await home.write()
 
     again = await restarted(home, tmp_path, 146)
-    again.engine.states = {}
-    await again.engine.recall(again.engine.policy, states=False)
-    again.engine.adopt(again.engine.policy)
+    (await again.engine.anew())()
     state = again.engine.states[SHOP]
     decision = decide(again.engine.policy, state, 146)
     await again.disk.close()
 
     assert not isinstance(decision, RollBack)
     assert state.current == release(42)
+
+
+class SlowStore(CountingStore):
+    """Its facts are read, and told a while later."""
+
+    def __init__(self, directory: Path, clock: FakeClock) -> None:
+        super().__init__(directory, clock)
+        self.read = asyncio.Event()
+        self.tell = asyncio.Event()
+
+    async def facts(self, since: float) -> Sequence[TargetFact]:
+        found = await super().facts(since)
+        self.read.set()
+        await self.tell.wait()
+        return found
+
+
+async def test_a_pause_given_while_it_begins_anew_counts(home: Home, tmp_path: Path) -> None:
+    await home.go_bad()
+    pause = Paused(target=SHOP, at=146, until=900, by="ann", reason="sale")
+    home.disk.full_for_facts = True
+    await home.engine.take(pause)
+
+    beginning = await home.engine.anew()
+    home.engine.states[SHOP].ledger.good.add(release(42))
+    beginning()
+
+    assert home.engine.states[SHOP].paused(147)
+    assert release(42) in home.engine.states[SHOP].ledger.good
 
 
 async def test_what_was_switched_after_the_last_write_is_told_on_top(
@@ -220,3 +275,138 @@ async def test_a_person_s_pause_is_there_once(home: Home, tmp_path: Path) -> Non
     assert state.paused(5)
     assert again.engine.memory.revived
     assert isinstance(again.clock, FakeClock)
+
+
+# What regression triggers remember ----------------------------------------------------------------
+
+STATE, HISTORY, LEDGER = f"state/{SHOP}", f"regressions/{SHOP}", f"ledger/{SHOP}"
+
+
+class Comparing:
+    """An hour of v41 and a memory that wrote all of it at the end; the history is due in a minute.
+
+    It stands alone: an engine would write the ledger, too.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.life = Life()
+        self.clock = FakeClock(0.0)
+        self.disk = CountingStore(directory, self.clock)
+        self.keeping = Keeping(self.disk, Metrics(CollectorRegistry()))
+        self.memory = Memory(self.clock, self.keeping)
+
+    @property
+    def state(self) -> TargetState:
+        return self.life.world.state
+
+    async def start(self, at: float) -> None:
+        await self.disk.open()
+        self.run(HOUR)
+        await self.write()
+        self.run(HOUR + at)
+        self.disk.written.clear()
+
+    def run(self, until: float) -> None:
+        self.clock.advance(self.life.run(until).at - self.clock.now())
+
+    async def write(self) -> None:
+        await self.memory.write({SHOP: self.state})
+
+    async def kept(self) -> Any:
+        found = await self.disk.get_blob(HISTORY)
+        assert isinstance(found, dict)
+        return found["kept"]["worse"]["kept"]
+
+
+@pytest.fixture
+async def comparing(tmp_path: Path) -> AsyncIterator[Comparing]:
+    made = Comparing(tmp_path)
+    await made.start(20)
+    yield made
+    await made.disk.close()
+
+
+async def test_a_new_release_is_on_disk_together_with_what_it_is_compared_with(
+    comparing: Comparing,
+) -> None:
+    news = ReleasesSeen(target=SHOP, at=HOUR + 20, releases=(release(42), release(41)))
+    comparing.memory.tell(comparing.state, news)
+
+    await comparing.write()
+
+    assert [keys & {STATE, HISTORY} for keys in comparing.disk.written] == [{STATE, HISTORY}]
+    assert (await comparing.kept())["begun_at"] == HOUR + 20
+
+
+async def test_what_a_release_will_be_compared_with_is_on_disk_before_a_machine_runs_it(
+    comparing: Comparing,
+) -> None:
+    old = MachinesSeen(target=SHOP, at=HOUR + 19, machines=(machine("a", "image-41", 41),))
+    running = release(42, status=ReleaseStatus.RUNNING)
+    comparing.memory.tell(comparing.state, old)
+    await comparing.write()
+    comparing.clock.advance(0.1)
+    comparing.disk.written.clear()
+
+    news = ReleasesSeen(target=SHOP, at=HOUR + 20, releases=(running, release(41)))
+    comparing.memory.tell(comparing.state, news)
+    await comparing.write()
+
+    assert [keys & {STATE, HISTORY} for keys in comparing.disk.written] == [{STATE, HISTORY}]
+    assert (await comparing.kept())["foreseen"]["at"] == HOUR + 20
+    assert (await comparing.kept())["begun_at"] == 0
+
+
+async def test_a_history_that_the_disk_did_not_take_is_written_with_the_next_state(
+    comparing: Comparing,
+) -> None:
+    news = ReleasesSeen(target=SHOP, at=HOUR + 20, releases=(release(42), release(41)))
+    comparing.memory.tell(comparing.state, news)
+    comparing.disk.full = True
+    await comparing.write()
+    comparing.disk.full = False
+    comparing.clock.advance(1)
+
+    await comparing.write()
+
+    assert [keys & {STATE, HISTORY} for keys in comparing.disk.written] == [{STATE, HISTORY}]
+    assert (await comparing.kept())["begun_at"] == HOUR + 20
+
+
+async def test_a_history_is_written_every_ten_seconds_while_a_release_is_watched(
+    comparing: Comparing,
+) -> None:
+    news = ReleasesSeen(target=SHOP, at=HOUR + 20, releases=(release(42), release(41)))
+    comparing.memory.tell(comparing.state, news)
+    for _ in range(31):
+        await comparing.write()
+        comparing.clock.advance(1)
+
+    assert sum(HISTORY in keys for keys in comparing.disk.written) == 4
+
+
+class Counted(Ledger):
+    """Counts how often it is made into JSON, which takes milliseconds where it is large."""
+
+    told = 0
+
+    def as_json(self) -> JsonObject:
+        self.told += 1
+        return super().as_json()
+
+
+async def test_a_ledger_is_told_once_a_change_whoever_writes_it(comparing: Comparing) -> None:
+    ledger = comparing.state.ledger = Counted()
+    ledger.quarantine(release(40), 1.0, why="was rolled back from")
+    for at in range(5):
+        paused = Paused(target=SHOP, at=HOUR + at, until=600, by="ann", reason="migration")
+        comparing.memory.tell(comparing.state, paused)
+        await comparing.write()
+        await comparing.keeping.keep_ledger(SHOP, ledger)
+        comparing.clock.advance(1)
+    assert (ledger.told, sum(LEDGER in keys for keys in comparing.disk.written)) == (1, 1)
+
+    ledger.quarantine(release(39), 2.0, why="was rolled back from")
+    await comparing.keeping.keep_ledger(SHOP, ledger)
+
+    assert (ledger.told, sum(LEDGER in keys for keys in comparing.disk.written)) == (2, 2)

@@ -27,7 +27,7 @@ AGAIN_SECONDS: Final = 600.0  # after a source that did not answer
 
 
 class Backfill:
-    """Once for each probe that a trigger without enough history is made from."""
+    """Once for each watch without enough history, of each probe that it is made from."""
 
     def __init__(
         self,
@@ -40,13 +40,15 @@ class Backfill:
         self._states = states
         self._publish = publish
         self._watched: tuple[Watched, ...] = ()
-        self._told: set[tuple[TargetName, ProbeName]] = set()
+        # Those that heard the answer themselves: a watch of the same name may have begun anew.
+        self._told: dict[tuple[TargetName, ProbeName], tuple[RegressionWatch, ...]] = {}
         self._wait_until: dict[tuple[TargetName, ProbeName], float] = {}  # by the steady clock
         self._failing: dict[tuple[TargetName, ProbeName], str] = {}
 
     def adopt(self, watched: Iterable[Watched]) -> None:
-        """Ask these probes from now on; what was told already is not asked again."""
+        """Ask these probes from now on, at once also those that did not answer before."""
         self._watched = tuple(watched)
+        self._wait_until.clear()
 
     async def run(self) -> None:
         """Ask until cancelled, one source after the other."""
@@ -63,15 +65,18 @@ class Backfill:
 
     def _wanting(self, watched: Watched) -> RegressionWatch | None:
         key = (watched.target, watched.name)
-        state = self._states().get(watched.target)
-        if state is None or key in self._told or not isinstance(watched.probe, KnowsPast):
+        if not isinstance(watched.probe, KnowsPast):
             return None
         if self._clock.monotonic() < self._wait_until.get(key, 0.0):
             return None
-        for watch in state.regressions.watches.values():
-            if watched.name in probes_of(watch.rule) and watch.learning():
-                return watch
-        return None
+        told = self._told.get(key, ())
+        made_of = self._made_of(key)
+        return next((w for w in made_of if w.learning() and w not in told), None)
+
+    def _made_of(self, key: tuple[TargetName, ProbeName]) -> tuple[RegressionWatch, ...]:
+        state = self._states().get(key[0])
+        watches = () if state is None else state.regressions.watches.values()
+        return tuple(watch for watch in watches if key[1] in probes_of(watch.rule))
 
     async def _ask(self, watched: Watched, watch: RegressionWatch) -> None:
         assert isinstance(watched.probe, KnowsPast), "asked of those only"
@@ -91,8 +96,10 @@ class Backfill:
             if self._put_off(key, repr(error)):
                 log.exception(events.PAST_UNKNOWN, target=key[0], probe=key[1])
             return
-        self._told.add(key)
         self._failing.pop(key, None)
+        if watched not in self._watched or watch not in self._made_of(key):
+            return  # a reload came meanwhile: this may be what another query found
+        self._told[key] = self._made_of(key)
         past = PastSeen(target=watched.target, probe=watched.name, at=now, samples=tuple(samples))
         self._publish(past)
         log.info(events.PAST_SEEN, target=watched.target, probe=watched.name, samples=len(samples))

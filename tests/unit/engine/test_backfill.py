@@ -1,6 +1,7 @@
 """A trigger that knows too little asks once what its sources still know; failures wait."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -28,11 +29,13 @@ class Remembering(Forgetful):
     def __init__(self) -> None:
         self.asked: list[tuple[float, float, float]] = []
         self.error: Exception | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
 
     async def past(
         self, since: float, until: float, step_seconds: float
     ) -> Sequence[tuple[float, Measure]]:
         self.asked.append((since, until, step_seconds))
+        self.meanwhile()
         if self.error is not None:
             raise self.error
         count = int((until - since) / step_seconds)
@@ -47,24 +50,25 @@ class Fine:
 class Asking:
     def __init__(self, probe: Forgetful, name: str = "errors") -> None:
         self.clock = FakeClock(1_000_000.0)
-        self.state = TargetState(target(trigger(regression())), self.clock.now())
+        self.state = self.fresh()
         self.told: list[PastSeen] = []
         self.backfill = Backfill(
             clock=self.clock, states=lambda: {SHOP: self.state}, publish=self._take
         )
-        self.backfill.adopt(
-            [
-                Watched(
-                    target=SHOP,
-                    name=ProbeName(name),
-                    kind="prometheus",
-                    interval_seconds=15,
-                    timeout_seconds=3,
-                    probe=probe,
-                    control=Fine(),
-                )
-            ]
+        self.watched = Watched(
+            target=SHOP,
+            name=ProbeName(name),
+            kind="prometheus",
+            interval_seconds=15,
+            timeout_seconds=3,
+            probe=probe,
+            control=Fine(),
         )
+        self.backfill.adopt([self.watched])
+
+    def fresh(self) -> TargetState:
+        """One that heard nothing yet."""
+        return TargetState(target(trigger(regression())), self.clock.now())
 
     def _take(self, fact: PastSeen) -> None:
         self.told.append(fact)
@@ -141,3 +145,82 @@ async def test_an_answer_nobody_foresaw_ends_nothing() -> None:
 
     assert asking.told == []
     assert [line["log_level"] for line in told] == ["error"]
+
+
+async def test_a_trigger_that_begins_anew_is_told_again() -> None:
+    """The clock was set, and no window may span two times."""
+    probe = Remembering()
+    asking = Asking(probe)
+    await asking.backfill.look()
+
+    asking.state = asking.fresh()
+    for _ in range(2):
+        await asking.backfill.look()
+
+    assert len(probe.asked) == len(asking.told) == 2
+
+
+async def test_another_query_of_a_probe_is_asked_what_it_knows() -> None:
+    asking = Asking(Remembering())
+    await asking.backfill.look()
+    other, before = Remembering(), next(iter(asking.state.regressions.watches.values()))
+
+    same = replace(asking.state.policy, fingerprints={"trigger:health-down": "another query"})
+    asking.state.carry(same, asking.clock.now())
+    asking.backfill.adopt([replace(asking.watched, probe=other)])
+    for _ in range(2):
+        await asking.backfill.look()
+
+    assert next(iter(asking.state.regressions.watches.values())) is not before
+    assert len(other.asked) == 1
+
+
+async def test_a_reload_asks_a_source_that_failed_at_once() -> None:
+    probe = Remembering()
+    asking = Asking(probe)
+    probe.error = TemporaryError("no answer", hint="is it up?")
+    await asking.backfill.look()
+    probe.error = None
+
+    asking.backfill.adopt([asking.watched])
+    await asking.backfill.look()
+
+    assert len(asking.told) == 1
+
+
+async def test_two_triggers_of_one_probe_are_told_by_one_question() -> None:
+    probe = Remembering()
+    asking = Asking(probe)
+    both = target(trigger(regression(), name="a"), trigger(regression(odds=500), name="b"))
+    asking.state = TargetState(both, asking.clock.now())
+
+    for _ in range(3):
+        await asking.backfill.look()
+
+    assert len(probe.asked) == 1
+
+
+async def test_an_answer_that_a_reload_overtook_is_not_told() -> None:
+    """It may be what another query found."""
+    probe, other = Remembering(), Remembering()
+    asking = Asking(probe)
+    probe.meanwhile = lambda: asking.backfill.adopt([replace(asking.watched, probe=other)])
+
+    await asking.backfill.look()
+    assert asking.told == []
+    await asking.backfill.look()
+
+    assert len(other.asked) == len(asking.told) == 1
+
+
+async def test_nor_is_one_for_a_watch_that_is_gone() -> None:
+    probe = Remembering()
+    asking = Asking(probe)
+
+    def begin_anew() -> None:
+        asking.state = asking.fresh()
+
+    probe.meanwhile = begin_anew
+    await asking.backfill.look()
+
+    assert asking.told == []

@@ -117,7 +117,7 @@ class House:
             clock=clock,
             states=lambda: list(self._engine.states.values()),
             record=self._record_jump,
-            begin_anew=self._begin_anew,
+            anew=self._engine.anew,
         )
         self._soon: set[asyncio.Task[str]] = set()
 
@@ -215,12 +215,6 @@ class House:
     async def _record_jump(self, seconds: float) -> None:
         with contextlib.suppress(TemporaryError):
             await self._store.record_line("clock_jumped", {"seconds": round(seconds, 1)})
-
-    async def _begin_anew(self) -> None:
-        """After the clock was set: no window spans two times."""
-        self._engine.states = {}
-        await self._engine.recall(self._engine.policy, states=False)
-        self._engine.adopt(self._engine.policy)
 
     def _publish(self, fact: Fact) -> None:
         # A look that began before the clock was set back would keep out all that come after it.

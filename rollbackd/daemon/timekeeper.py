@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from rollbackd.core.errors import TemporaryError
 from rollbackd.core.state import TargetState
 from rollbackd.telemetry import events
 
@@ -35,7 +36,9 @@ class SettableClock(Protocol):
 
 
 class Timekeeper:
-    """Looks once a second. `record` keeps a line in the record, `begin_anew` forgets windows."""
+    """Looks once a second. `record` keeps a line in the record. `anew` reads what was kept and
+    gives what forgets all windows, without waiting for anything: no order may come in between.
+    """
 
     def __init__(
         self,
@@ -43,12 +46,12 @@ class Timekeeper:
         clock: SettableClock,
         states: Callable[[], Iterable[TargetState]],
         record: Callable[[float], Awaitable[None]],
-        begin_anew: Callable[[], Awaitable[None]],
+        anew: Callable[[], Awaitable[Callable[[], None]]],
     ) -> None:
         self._clock = clock
         self._states = states
         self._record = record
-        self._begin_anew = begin_anew
+        self._anew = anew
         self._told = False
 
     async def run(self) -> None:
@@ -67,10 +70,19 @@ class Timekeeper:
             self._told = True
             log.warning(events.CLOCK_JUMPED, seconds=round(behind, 1))
             await self._record(behind)
-        if all(_at_rest(state, self._clock.now()) for state in self._states()):
+        if not self._at_rest():
+            return
+        try:
+            begin = await self._anew()
+        except TemporaryError:
+            return  # at a later look
+        if self._at_rest():  # still: a rollback may have begun while the disk was read
             self._clock.step()
-            await self._begin_anew()
+            begin()
             log.info(events.CLOCK_TAKEN, seconds=round(behind, 1))
+
+    def _at_rest(self) -> bool:
+        return all(_at_rest(state, self._clock.now()) for state in self._states())
 
 
 def _at_rest(state: TargetState, now: float) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import structlog
 
@@ -17,13 +17,18 @@ from rollbackd.telemetry.metrics import Metrics
 log = structlog.get_logger()
 
 
-def tell_arrivals(state: TargetState, fact: ReleasesSeen, metrics: Metrics) -> None:
+def meet(
+    state: TargetState,
+    fact: ReleasesSeen,
+    metrics: Metrics,
+    apply: Callable[[ReleasesSeen], None],
+) -> None:
+    """Say whose the new releases are, and which brings back what was rolled back from."""
     for version, kind in arrivals(state, fact):
         metrics.releases_observed(fact.target, kind)
         log.info(events.RELEASE_SEEN, target=fact.target, version=version, kind=kind)
-
-
-def tell_relapses(state: TargetState, before: Collection[int], metrics: Metrics) -> None:
+    before = {*state.ledger.relapsed}
+    apply(fact)
     for version, why in relapses(state, before):
         metrics.quarantined_deploy(state.name)
         log.warning(events.RELEASE_RELAPSED, target=state.name, version=version, why=why)

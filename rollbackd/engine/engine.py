@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,13 +19,7 @@ from rollbackd.core.facts import (
     TargetFact,
     Tick,
 )
-from rollbackd.core.model import (
-    Decision,
-    RollBack,
-    RollbackId,
-    RollbackOutcome,
-    TargetName,
-)
+from rollbackd.core.model import Decision, RollBack, RollbackId, RollbackOutcome, TargetName
 from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Clock, Store
 from rollbackd.core.proof import Proof, Proved
@@ -33,7 +28,7 @@ from rollbackd.core.runbook import Journal
 from rollbackd.core.snapshot import Snapshot
 from rollbackd.core.state import TargetState
 from rollbackd.core.view import target_view
-from rollbackd.engine.arrivals import tell_arrivals, tell_relapses
+from rollbackd.engine.arrivals import meet
 from rollbackd.engine.heard import Heard
 from rollbackd.engine.keeping import DURABLE, Keeping, Recalled
 from rollbackd.engine.local_time import local_minutes
@@ -89,12 +84,26 @@ class Engine:
         await self.recall(self.policy)
         self.adopt(self.policy)
 
-    async def recall(self, policy: Policy, *, states: bool = True) -> None:
-        """Read what is kept of the targets that `adopt` of this policy will add. Without
-        `states` they begin to watch anew, with what was kept fact by fact.
-        """
+    async def recall(self, policy: Policy) -> None:
+        """Read what is kept of the targets that `adopt` of this policy will add."""
         names = policy.targets.keys() - self.states.keys()
-        self._recalled = await self._keeping.recall(names, states=states)
+        self._recalled = await self._keeping.recall(names, states=True)
+
+    async def anew(self) -> Callable[[], None]:
+        """Read what is kept fact by fact. What is returned begins to watch anew with it: call it
+        at once, for what is heard before it counts for nothing after it.
+        """
+        policy = None
+        while policy is not self.policy:  # a reload came in between
+            policy = self.policy
+            recalled = await self._keeping.recall(policy.targets.keys(), states=False)
+        return lambda: self._begin_anew(recalled)
+
+    def _begin_anew(self, recalled: Recalled) -> None:
+        ledgers = {name: state.ledger.as_json() for name, state in self.states.items()}
+        self._recalled = replace(recalled, ledgers=ledgers)  # what was learned while it was read
+        self.states = {}
+        self.adopt(self.policy)
 
     async def run(self) -> None:
         """Finish what a crash cut short, then turn until cancelled."""
@@ -202,17 +211,9 @@ class Engine:
             self._orders.count(fact)
             self.heard.note(fact)
             if isinstance(fact, ReleasesSeen):
-                self._meet(fact)
+                meet(self.states[fact.target], fact, self.metrics, self._apply)
             else:
                 self._apply(fact)
-
-    def _meet(self, fact: ReleasesSeen) -> None:
-        """Say whose the new releases are, and which brings back what was rolled back from."""
-        state = self.states[fact.target]
-        tell_arrivals(state, fact, self.metrics)
-        before = {*state.ledger.relapsed}
-        self._apply(fact)
-        tell_relapses(state, before, self.metrics)
 
     def _apply(self, fact: TargetFact) -> None:
         self._orders.remember(fact)
@@ -230,7 +231,8 @@ class Engine:
     async def _tick(self, now: float) -> None:
         self.turned_at = self.clock.monotonic()
         self.heard.tick(now)
-        minutes = local_minutes(self._zones(), now)
+        windows = (w for target in self.policy.targets.values() for w in target.safety.windows)
+        minutes = local_minutes({window.tz for window in windows}, now)
         await self._keeping.catch_up()
         for state in self.states.values():
             state.local_minutes = minutes
@@ -294,7 +296,3 @@ class Engine:
     async def _keep_ledger(self, name: TargetName) -> None:
         if name in self.states:
             await self._keeping.keep_ledger(name, self.states[name].ledger)
-
-    def _zones(self) -> set[str]:
-        targets = self.policy.targets.values()
-        return {window.tz for target in targets for window in target.safety.windows}

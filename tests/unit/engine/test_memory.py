@@ -117,35 +117,6 @@ async def test_without_states_it_begins_anew_with_what_was_kept_fact_by_fact(
     assert state.current == release(42)
 
 
-class SlowStore(CountingStore):
-    """Its facts are read, and told a while later."""
-
-    def __init__(self, directory: Path, clock: FakeClock) -> None:
-        super().__init__(directory, clock)
-        self.read = asyncio.Event()
-        self.tell = asyncio.Event()
-
-    async def facts(self, since: float) -> Sequence[TargetFact]:
-        found = await super().facts(since)
-        self.read.set()
-        await self.tell.wait()
-        return found
-
-
-async def test_a_pause_given_while_it_begins_anew_counts(home: Home, tmp_path: Path) -> None:
-    await home.go_bad()
-    pause = Paused(target=SHOP, at=146, until=900, by="ann", reason="sale")
-    home.disk.full_for_facts = True
-    await home.engine.take(pause)
-
-    beginning = await home.engine.anew()
-    home.engine.states[SHOP].ledger.good.add(release(42))
-    beginning()
-
-    assert home.engine.states[SHOP].paused(147)
-    assert release(42) in home.engine.states[SHOP].ledger.good
-
-
 async def test_what_was_switched_after_the_last_write_is_told_on_top(
     home: Home, tmp_path: Path
 ) -> None:

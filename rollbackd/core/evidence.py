@@ -43,14 +43,22 @@ class Evidence:
         "_tick_seconds", "_warm", "_well", "odds", "started",
     )  # fmt: skip
 
-    def __init__(self, *, cap: float, tick_seconds: float, late_cap: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        cap: float,
+        tick_seconds: float,
+        late_cap: float | None = None,
+        age_seconds: float = 0.0,
+    ) -> None:
         self._cap = cap
         self._late_cap = cap if late_cap is None else late_cap
         self._tick_seconds = tick_seconds
-        self._age_seconds = 0.0  # since the first tick began, as the next one does
+        self._age_seconds = age_seconds  # since the first tick began, as the next one does
         self._run_cap: float | None = None  # of what is bad now; None: nothing is
         self._early_until = EARLY_SECONDS  # what begins by then came with the release
-        self._warm = True  # until a tick was judged by all that it is to be judged by
+        # Until a tick was judged by all that it is to be judged by.
+        self._warm = age_seconds <= EARLY_SECONDS
         self._well = 0.0  # bad ones tolerated since the last tick over it
         self._fade = 1 - math.exp(-tick_seconds / ONSET_MEAN_SECONDS)
         self._sums = NOTHING

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from rollbackd.core import regression_kept
@@ -17,7 +18,7 @@ from rollbackd.core.judged import WATCHING, Judged
 from rollbackd.core.model import JsonObject, ProbeName
 from rollbackd.core.rows import counted
 from rollbackd.core.stream import JUST_NOW, WARM_SECONDS, Stream
-from rollbackd.core.streams import Frozen, freeze_all, raise_by, raise_recent
+from rollbackd.core.streams import Frozen, freeze_all, raise_again, raise_by, raise_recent
 
 
 class RegressionWatch(Judged):
@@ -77,7 +78,7 @@ class RegressionWatch(Judged):
         lacking = [s for s in self.streams.values() if s.probe == probe and not s.known_enough]
         if self.frozen is not None and lacking:
             self.frozen = freeze_all(self, self.frozen.at, mark, until=mark)
-            self._judge_anew()
+            self._know_more(self.frozen)
 
     def foresee(self, at: float) -> None:
         """Another version was seen at `at`: freeze what it will be compared with."""
@@ -235,9 +236,23 @@ class RegressionWatch(Judged):
         self.sides.forget()
         self._judge_anew()
 
+    def _know_more(self, frozen: Frozen) -> None:
+        """Only streams that knew too little begin anew; what the others saw stays as it is."""
+        assert self.begun_at is not None, "frozen when it began"
+        for name, stream in self.streams.items():
+            before, baseline = stream.baseline, frozen.baselines[name]
+            if before is not None and before.enough and before.used and baseline.used:
+                stream.tolerate(replace(before, weight=baseline.weight))
+            else:
+                stream.begin(baseline, age_seconds=self.clock.start - self.begun_at)
+        raise_again(self)
+        # What it stood on may be gone; that all is down needs no baseline.
+        self.crossed = self.crossed and self.odds >= self.rule.odds
+
     def _judge_anew(self) -> None:
         if self.frozen is not None:
             for name, stream in self.streams.items():
+                stream.raised = 0.0
                 stream.begin(self.frozen.baselines[name])
         self.hard = HardDown(None if self.frozen is None else self.frozen.need)
         self.crossed, self.held_odds, self.excused = False, 0.0, False

@@ -63,6 +63,7 @@ def _stream_json(stream: Stream) -> JsonObject:
         "latest": latest,
         "ticks": stream.ticks,
         "waited": stream.waited,
+        "raised": stream.raised,
         "missed": stream.missed,
         "gap": stream.gap,
         "row": None if stream.row is None else [*stream.row],
@@ -83,6 +84,7 @@ def _restore_stream(stream: Stream, kept: JsonObject) -> None:
     stream.recent.extend((bad, total, over > 0) for bad, total, over in _rows(kept["recent"]))
     stream.latest.extend((bad, total) for bad, total in _rows(kept["latest"]))
     stream.ticks, stream.waited = int(_number(kept["ticks"], 0)), int(_number(kept["waited"], 0))
+    stream.raised = _number(kept["raised"], 0.0)
     stream.missed, stream.gap = bool(kept["missed"]), bool(kept["gap"])
     stream.row, stream.late_row = _row(kept["row"]), _row(kept["late_row"])
 

@@ -54,6 +54,7 @@ class Stream:
         self.gap_ended_at = -math.inf
         self.baseline: Baseline | None = None
         self.tolerance = math.inf
+        self.raised = 0.0  # the rate that is tolerated, too: it was there before the release
         self.weight = 0.0
         self.judges = False  # whether it can accuse the release
         self.evidence: Evidence | None = None
@@ -191,15 +192,20 @@ class Stream:
 
     # The release ---------------------------------------------------------------------------
 
-    def begin(self, baseline: Baseline) -> None:
-        """Evidence starts anew against `baseline`."""
+    def begin(self, baseline: Baseline, *, age_seconds: float = 0.0) -> None:
+        """Evidence starts anew against `baseline`, of a release that is so old already."""
         self.evidence = None
         if baseline.used:
             cap, late_cap = (
                 cap_of(odds=self.odds_needed, weight=baseline.weight, ticks=ticks)
                 for ticks in (baseline.early, baseline.late)
             )
-            self.evidence = Evidence(cap=cap, late_cap=late_cap, tick_seconds=self.tick_seconds)
+            self.evidence = Evidence(
+                cap=cap,
+                late_cap=late_cap,
+                tick_seconds=self.tick_seconds,
+                age_seconds=max(0.0, age_seconds - self.delay_seconds - self.kind.grace_seconds),
+            )
         self.tolerate(baseline)
         self.ticks = self.waited = 0
         self.missed = False

@@ -88,6 +88,12 @@ def raise_recent(watch: Watching) -> None:
     watch.hard.need = None if need is None or known is None else max(need, known)
 
 
+def raise_again(watch: Watching) -> None:
+    """What was tolerated, too, still is where more came to be known of the time before."""
+    assert watch.frozen is not None, "a release began"
+    _raise(watch, {name: s.raised for name, s in watch.streams.items()}, since=watch.frozen.at)
+
+
 def raise_by(watch: Watching, sides: SideBySide, at: float) -> None:
     """What the old machines did in the end is tolerated of the new ones, too."""
     rates: dict[str, float] = {}
@@ -126,6 +132,8 @@ def _raise(watch: Watching, rates: Mapping[str, float], *, since: float) -> None
         for name, stream in watch.streams.items()
         if stream.baseline is not None
     }
+    for name, rate in rates.items():
+        watch.streams[name].raised = max(watch.streams[name].raised, rate)
     for name, baseline in tied(baselines).items():
         watch.streams[name].tolerate(baseline)
 

@@ -110,6 +110,7 @@ def _rollback(raw: Mapping[str, Any]) -> RollBack:
         "bad": _release(raw["bad"]),
         "good": _release(raw["good"]),
         "verdicts": tuple(_verdict(verdict) for verdict in raw["verdicts"]),
+        "onset_at": _number(raw.get("onset_at")),
     }
     return RollBack(**{**raw, **known})
 
@@ -124,7 +125,8 @@ def fact_from(kind: str, body: str) -> TargetFact:
 
 
 def _release(raw: Mapping[str, Any]) -> Release:
-    return Release(**{**raw, "status": ReleaseStatus(raw["status"])})
+    created_at = _number(raw.get("created_at"))
+    return Release(**{**raw, "status": ReleaseStatus(raw["status"]), "created_at": created_at})
 
 
 def _verdict(raw: Mapping[str, Any]) -> Verdict:
@@ -150,7 +152,8 @@ def _started(raw: Mapping[str, Any]) -> TargetFact:
 
 
 def _ended(raw: Mapping[str, Any]) -> TargetFact:
-    return RollbackEnded(**{**raw, "outcome": RollbackOutcome(raw["outcome"])})
+    times = {name: _number(raw.get(name)) for name in ("recovered_at", "proved_at")}
+    return RollbackEnded(**{**raw, **times, "outcome": RollbackOutcome(raw["outcome"])})
 
 
 def _proposed(raw: Mapping[str, Any]) -> TargetFact:
@@ -159,7 +162,8 @@ def _proposed(raw: Mapping[str, Any]) -> TargetFact:
 
 
 def _mode_set(raw: Mapping[str, Any]) -> TargetFact:
-    return ModeSet(**{**raw, "mode": None if raw["mode"] is None else Mode(raw["mode"])})
+    mode = None if raw["mode"] is None else Mode(raw["mode"])
+    return ModeSet(**{**raw, "mode": mode, "until": _number(raw["until"])})
 
 
 _FACTS: Final[Mapping[str, Callable[[Mapping[str, Any]], TargetFact]]] = {

@@ -166,6 +166,26 @@ def test_a_kept_fact_comes_back_as_it_was(fact: facts.TargetFact) -> None:
     assert codec.fact_from(codec.fact_kind(fact), codec.text(fact)) == fact
 
 
+def test_a_time_without_end_comes_back_as_a_number() -> None:
+    one = replace(_DECISION.bad, created_at=math.inf)
+    odd: tuple[facts.TargetFact, ...] = (
+        facts.ReleasesSeen(target=TargetName("s"), at=1, releases=(one,)),
+        asked.ModeSet(target=TargetName("s"), at=1, mode=None, until=math.inf, by="", reason=""),
+        facts.RollbackEnded(
+            target=TargetName("s"),
+            at=1,
+            rollback=RollbackId("r"),
+            outcome=RollbackOutcome.RECOVERED,
+            recovered_at=math.inf,
+            proved_at=-math.inf,
+        ),
+    )
+    decision = replace(_DECISION, onset_at=math.inf)
+
+    assert [codec.fact_from(codec.fact_kind(f), codec.text(f)) for f in odd] == [*odd]
+    assert codec.rollback_from(codec.text(decision)) == decision
+
+
 @given(decisions, st.sampled_from([math.inf, -math.inf, math.nan]))
 def test_an_odd_number_in_the_evidence_never_keeps_a_decision_from_disk(
     decision: RollBack, odd: float

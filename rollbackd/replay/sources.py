@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -134,12 +135,13 @@ def _of_record(asked: Asked) -> Source:
 
     state = load_settings().state
     heard = open_record(state, SystemClock().now() - _ago(asked.since, "--from"))
-    if not heard:
+    first = next(heard, None)
+    if first is None:
         raise UsageError(
             f"{state} holds no record of the last {asked.since}",
             hint="set ROLLBACKD_STATE to the daemon's directory, or give --facts or --app",
         )
-    return Source(facts=heard, manner=AS_LIVE)
+    return Source(facts=chain((first,), heard), manner=AS_LIVE)
 
 
 def _ago(text: str | None, option: str) -> float:

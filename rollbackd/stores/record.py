@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import math
 import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
@@ -23,16 +25,20 @@ from rollbackd.core.readers import Odd
 from rollbackd.stores.record_rows import fact_of, packed, row_of, unpacked
 
 FILE_NAME: Final = "record.db"
-VERSION: Final = 1
+VERSION: Final = 2
 MOST_BYTES: Final = 64 * 2**20
 SPARE_BYTES: Final = 32 * 2**20  # left free on the disk: the journal goes before the record
-USED_AGAIN_SECONDS: Final = 3600.0
+USED_AGAIN_SECONDS: Final = 60.0  # how exactly it is known until when a shape was named
+_SWEEP_SECONDS: Final = 3600.0
+_ROW_BYTES: Final = 64  # what a row takes besides its body, about
+_ROOM: Final = 16  # where it is too large, it loses this part and not one batch at a time
 T = TypeVar("T")
+_BEYOND_REPAIR: Final = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT})
 
 _SCHEMA: Final = (
     "CREATE TABLE batch (id INTEGER PRIMARY KEY, first_at REAL, last_at REAL, body BLOB)",
     # What rarely changes, machines and releases, once: batches name it by its number.
-    "CREATE TABLE shape (id INTEGER PRIMARY KEY, body TEXT UNIQUE, used_at REAL)",
+    "CREATE TABLE shape (id INTEGER PRIMARY KEY, digest BLOB UNIQUE, body BLOB, used_at REAL)",
     f"PRAGMA user_version = {VERSION}",
 )
 
@@ -58,7 +64,7 @@ class SqliteRecord:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="record")
         self._connection: sqlite3.Connection | None = None
         self._bytes = 0
-        self._shapes: dict[str, int] = {}  # used since the last sweep
+        self._shapes: dict[str, tuple[int, float]] = {}  # number and when it was last said so
         self._swept_at = -math.inf
 
     async def append(self, heard: Sequence[tuple[float, Fact]]) -> None:
@@ -68,7 +74,7 @@ class SqliteRecord:
 
     async def read(self, since: float) -> Sequence[tuple[float, Fact]]:
         """What was heard at or after `since`, in that order. Nothing where there is no record."""
-        return await self._ask(lambda: self._read(since))
+        return await self._ask(lambda: list(self._read(since)))
 
     async def close(self) -> None:
         await self._ask(self._close)
@@ -78,11 +84,11 @@ class SqliteRecord:
         with self._translated():
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def read_now(self, since: float) -> Sequence[tuple[float, Fact]]:
-        """As `read`, in the caller's thread, and closed again."""
+    def read_now(self, since: float) -> Iterator[tuple[float, Fact]]:
+        """As `read`, in the caller's thread and as it is asked for; closed at the end."""
         with self._translated():
             try:
-                return self._read(since)
+                yield from self._read(since)
             finally:
                 self._close()
 
@@ -98,10 +104,10 @@ class SqliteRecord:
     # In the thread -------------------------------------------------------------------------
 
     def _append(self, heard: Sequence[tuple[float, Fact]]) -> None:
-        connection = self._opened()
         disk = os.statvfs(self._path.parent)
         if disk.f_bavail * disk.f_frsize < SPARE_BYTES:
             raise OSError(f"less than {SPARE_BYTES >> 20} MB are free")
+        connection = self._opened()
         connection.execute("BEGIN IMMEDIATE")
         try:
             newest = heard[-1][0]
@@ -123,63 +129,71 @@ class SqliteRecord:
             raise
 
     def _shape(self, text: str, now: float) -> int:
-        known = self._shapes.get(text)
-        if known is not None:
-            return known
-        (number,) = (
-            self._opened()
-            .execute(
-                "INSERT INTO shape (body, used_at) VALUES (?1, ?2)"
-                " ON CONFLICT (body) DO UPDATE SET used_at = ?2 RETURNING id",
-                (text, now),
-            )
-            .fetchone()
-        )
-        self._shapes[text] = int(number)
-        return int(number)
+        number, used_at = self._shapes.get(text, (0, -math.inf))
+        if now - used_at <= USED_AGAIN_SECONDS:
+            return number
+        connection, raw = self._opened(), text.encode()
+        digest = hashlib.sha256(raw).digest()
+        found = connection.execute(
+            "UPDATE shape SET used_at = ? WHERE digest = ? RETURNING id", (now, digest)
+        ).fetchone()
+        if found is None:
+            body = zlib.compress(raw, 6)
+            found = connection.execute(
+                "INSERT INTO shape (digest, body, used_at) VALUES (?, ?, ?) RETURNING id",
+                (digest, body, now),
+            ).fetchone()
+            self._bytes += len(body) + _ROW_BYTES
+        self._shapes[text] = int(found[0]), now
+        return int(found[0])
 
     def _forget(self, connection: sqlite3.Connection, now: float) -> None:
-        oldest = connection.execute("SELECT id, last_at, length(body) FROM batch ORDER BY id")
-        gone = []
-        for number, last_at, length in oldest:
-            if last_at >= now - self._keep_seconds and self._bytes <= self._most_bytes:
+        """What is too old, and the oldest while it is too large; the newest batch stays."""
+        old = now - self._keep_seconds
+        gone = connection.execute("DELETE FROM batch WHERE last_at < ?", (old,)).rowcount
+        if gone and now - self._swept_at > _SWEEP_SECONDS:
+            self._swept_at = now
+            self._sweep(connection)
+        while self._bytes > self._most_bytes:
+            dropped = connection.execute(
+                "DELETE FROM batch WHERE id IN (SELECT id FROM batch ORDER BY id LIMIT"
+                " (SELECT min(count(*) - 1, 1 + count(*) / ?) FROM batch))",
+                (_ROOM,),
+            ).rowcount
+            self._sweep(connection)
+            if dropped == 0:
                 break
-            self._bytes -= length
-            gone.append((number,))
-        oldest.close()
-        connection.executemany("DELETE FROM batch WHERE id = ?", gone)
-        if now - self._swept_at > USED_AGAIN_SECONDS:
-            self._sweep(connection, now)
 
-    def _sweep(self, connection: sqlite3.Connection, now: float) -> None:
-        """Forget the shapes that no batch names any more; those in use say so again from now on."""
-        self._swept_at = now
-        self._shapes.clear()
+    def _sweep(self, connection: sqlite3.Connection) -> None:
+        """Forget the shapes that no batch names any more."""
         (first,) = connection.execute("SELECT min(first_at) FROM batch").fetchone()
-        unused = first - 2 * USED_AGAIN_SECONDS
+        unused = first - USED_AGAIN_SECONDS
         connection.execute("DELETE FROM shape WHERE used_at < ?", (unused,))
+        self._shapes = {text: each for text, each in self._shapes.items() if each[1] >= unused}
+        self._bytes = _bytes(connection)
 
-    def _read(self, since: float) -> list[tuple[float, Fact]]:
+    def _read(self, since: float) -> Iterator[tuple[float, Fact]]:
+        """Batch by batch, and no longer in one transaction than one of them takes."""
         if self._read_only and not self._path.exists():
-            return []
+            return
         connection = self._opened()
-        shapes = dict(connection.execute("SELECT id, body FROM shape").fetchall())
-        bodies = connection.execute(
-            "SELECT body FROM batch WHERE last_at >= ? ORDER BY id", (since,)
-        )
-        found: list[tuple[float, Fact]] = []
-        for (body,) in bodies:
+
+        @lru_cache(maxsize=256)
+        def find(number: int) -> str:
+            return zlib.decompress(_body(connection, "shape", number)).decode()
+
+        batches = "SELECT id FROM batch WHERE last_at >= ? ORDER BY id"
+        for (number,) in connection.execute(batches, (since,)).fetchall():
             with contextlib.suppress(zlib.error, KeyError, TypeError, ValueError, IndexError, Odd):
-                rows = unpacked(zlib.decompress(body).decode())
-                found += [(at, fact_of(row, shapes.__getitem__)) for at, row in rows if at >= since]
-        return found
+                rows = unpacked(zlib.decompress(_body(connection, "batch", number)).decode())
+                yield from [(at, fact_of(row, find)) for at, row in rows if at >= since]
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             try:
                 self._connection = self._open()
-            except sqlite3.DatabaseError:
-                if self._read_only:
+            except sqlite3.DatabaseError as error:
+                if self._read_only or not _beyond_repair(error):
                     raise
                 for tail in ("", "-wal", "-shm"):
                     self._path.with_name(f"{FILE_NAME}{tail}").unlink(missing_ok=True)
@@ -216,19 +230,41 @@ class SqliteRecord:
             self._connection = None
 
 
+class _OtherVersionError(sqlite3.DatabaseError):
+    pass
+
+
 def _refuse(version: int) -> NoReturn:
-    raise sqlite3.DatabaseError(f"its version is {version}, not {VERSION}")
+    raise _OtherVersionError(f"its version is {version}, not {VERSION}")
+
+
+def _beyond_repair(error: sqlite3.DatabaseError) -> bool:
+    """Not what passes: a disk that does not answer for a moment costs no day's record."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return isinstance(error, _OtherVersionError) or code in _BEYOND_REPAIR
 
 
 def _bytes(connection: sqlite3.Connection) -> int:
-    (found,) = connection.execute("SELECT coalesce(sum(length(body)), 0) FROM batch").fetchone()
+    (found,) = connection.execute(
+        "SELECT coalesce(sum(length(body) + ?1), 0) FROM"
+        " (SELECT body FROM batch UNION ALL SELECT body FROM shape)",
+        (_ROW_BYTES,),
+    ).fetchone()
     return int(found)
 
 
-def open_record(directory: Path, since: float) -> Sequence[tuple[float, Fact]]:
+def _body(connection: sqlite3.Connection, table: str, number: int) -> bytes:
+    """Raises KeyError where it was forgotten meanwhile."""
+    statement = f"SELECT body FROM {table} WHERE id = ?"  # noqa: S608 -- a word of ours
+    found = connection.execute(statement, (number,)).fetchone()
+    if found is None:
+        raise KeyError(number)
+    return bytes(found[0])
+
+
+def open_record(directory: Path, since: float) -> Iterator[tuple[float, Fact]]:
     """Read a record beside a living daemon, without asyncio; empty where there is none.
 
-    Raises TemporaryError where it cannot be read.
+    Iterating raises TemporaryError where it cannot be read.
     """
-    record = SqliteRecord(directory, read_only=True)
-    return record.read_now(since)
+    return SqliteRecord(directory, read_only=True).read_now(since)

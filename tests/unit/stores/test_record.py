@@ -1,5 +1,6 @@
 """The record gives back what was heard, stays small, and costs nothing when it is lost."""
 
+import hashlib
 import math
 import sqlite3
 from collections.abc import AsyncIterator
@@ -159,6 +160,51 @@ async def test_it_forgets_the_oldest_where_it_grows_too_large(tmp_path: Path) ->
     await reopened.close()
 
 
+async def test_what_changes_all_the_time_does_not_make_it_too_large(tmp_path: Path) -> None:
+    record = SqliteRecord(tmp_path, most_bytes=40_000)
+    for at in range(400):
+        fleet = tuple(machine(f"m{n}", hashlib.sha256(b"%d" % at).hexdigest()) for n in range(20))
+        await record.append([(at * 100.0, MachinesSeen(target=SHOP, at=at, machines=fleet))])
+
+    left = await record.read(0)
+    await record.close()
+
+    assert left[-1][1] == MachinesSeen(target=SHOP, at=399, machines=fleet)
+    assert len(left) > 30
+    file = tmp_path / FILE_NAME
+    assert file.stat().st_size < 120_000
+
+
+async def test_what_is_read_is_read_batch_by_batch_and_what_is_forgotten_meanwhile_is_left_out(
+    tmp_path: Path, record: SqliteRecord
+) -> None:
+    await record.append(heard(ALL[:2]))
+    await record.append(heard(ALL[2:4], since=200))
+    await record.append(heard(ALL[4:6], since=300))
+    reading = open_record(tmp_path, 0)
+
+    first = next(reading)
+    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
+        connection.execute("DELETE FROM batch WHERE id = 2")
+
+    assert [first, *reading] == [*heard(ALL[:2]), *heard(ALL[4:6], since=300)]
+
+
+async def test_a_disk_that_does_not_answer_for_a_moment_costs_no_record(
+    tmp_path: Path, record: SqliteRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await record.append(heard(ALL))
+    again = SqliteRecord(tmp_path)
+    monkeypatch.setattr(record_file.sqlite3, "connect", _no_answer)
+
+    with pytest.raises(TemporaryError, match="disk I/O"):
+        await again.append(heard(ALL, since=200))
+
+    monkeypatch.undo()
+    assert list(await again.read(0)) == heard(ALL)
+    await again.close()
+
+
 async def test_shapes_that_nobody_names_any_more_are_swept(tmp_path: Path) -> None:
     record = SqliteRecord(tmp_path, keep_seconds=3600)
     for hour in range(8):
@@ -194,7 +240,7 @@ async def test_a_record_of_another_version_is_begun_anew_and_refused_to_a_reader
         connection.execute("PRAGMA user_version = 99")
 
     with pytest.raises(TemporaryError, match="version is 99"):
-        open_record(tmp_path, 0)
+        list(open_record(tmp_path, 0))
     record = SqliteRecord(tmp_path)
     await record.append(heard(ALL))
     assert len(await record.read(0)) == len(ALL)
@@ -226,6 +272,20 @@ async def test_a_disk_that_is_nearly_full_takes_no_record(
     assert list(await record.read(0)) == [*heard(ALL), *heard(ALL, since=300)]
 
 
+async def test_on_a_disk_that_is_nearly_full_nothing_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"this is no database, " * 500)
+    monkeypatch.setattr(record_file, "SPARE_BYTES", 2**62)
+    record = SqliteRecord(tmp_path)
+
+    with pytest.raises(TemporaryError, match="are free"):
+        await record.append(heard(ALL))
+
+    assert (tmp_path / FILE_NAME).read_bytes().startswith(b"this is no database")
+    await record.close()
+
+
 async def test_a_write_that_fails_half_way_leaves_nothing(
     record: SqliteRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,3 +302,9 @@ async def test_a_write_that_fails_half_way_leaves_nothing(
 
 def _refuse(_rows: object) -> str:
     raise OSError("no space left")
+
+
+def _no_answer(*_args: object, **_words: object) -> sqlite3.Connection:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+    raise error

@@ -357,3 +357,16 @@ def test_a_clock_survives_a_restart() -> None:
     clock.next()
     kept.restore(clock.as_json())
     assert (kept.start, kept.end, kept.origin) == (103, 113, 103)
+
+
+def test_what_is_in_the_open_tick_only_is_not_recalled_a_second_time() -> None:
+    watch = watching()
+    watch.take(5001, ERRORS, samples(5001, 5001)[0][1], CheckOutcome.OK, counts=True)
+    watch.take(5004, ERRORS, samples(5004, 5004)[0][1], CheckOutcome.OK, counts=True)
+    history = watch.streams["errors"].history
+    assert history.oldest_at == math.inf
+
+    watch.remember(ERRORS, samples(1004, 5004))
+    watch.close(5020, excused=False)
+
+    assert sum(history.ticks(0)[1]) == 400 * 1000 + 2 * 1000

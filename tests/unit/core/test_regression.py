@@ -529,3 +529,35 @@ def test_a_second_trigger_of_another_policy_is_begun_where_the_release_is() -> N
     same = told.watch
     told.world.state.carry(target(trigger(regression(odds=500), name="worse")), HOUR + 60)
     assert told.watch is same
+
+
+@pytest.mark.parametrize(("missed", "gap"), [(True, False), (False, True)])
+def test_a_gap_is_a_gap_after_a_restart(*, missed: bool, gap: bool) -> None:
+    told = life().deploy()
+    errors = told.watch.streams["errors"]
+    errors.missed, errors.gap, errors.raised = missed, gap, 0.2
+    again = RegressionWatch(told.watch.rule, told.watch.probes)
+
+    again.restore(told.watch.as_json())
+
+    assert again.as_json() == told.watch.as_json()
+    assert (again.streams["errors"].missed, again.streams["errors"].gap) == (missed, gap)
+    assert again.streams["errors"].raised == 0.2
+
+
+def test_what_was_down_now_and_then_before_the_switch_has_to_be_down_longer() -> None:
+    told = Life()
+    old, new = machine("a", "image-41", 41), machine("a", "image-42", 42)
+    told.world.machines(5, old)
+    told.run(HOUR)
+    told.world.releases(HOUR, release(42, status=ReleaseStatus.RUNNING), release(41))
+    told.world.machines(HOUR, old)
+    told.dead = lambda at: HOUR + 20 < at <= HOUR + 40
+    told.run(HOUR + 125)
+    assert told.watch.foreseen is not None
+    foreseen = told.watch.foreseen.need
+    told.world.machines(HOUR + 125, new)
+
+    assert foreseen == 4
+    assert told.watch.hard.need is not None
+    assert told.watch.hard.need > foreseen

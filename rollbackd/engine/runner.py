@@ -120,8 +120,8 @@ class Runner:
         """
         detail = f"aborted by {by}: {reason}"
         if rollback in self._walking:
-            found = await self.store.journal(rollback)
-            return await self._leaving.ask(rollback, detail, found.rows if found else ())
+            await self._leaving.ask(rollback, detail, await self.store.journal(rollback))
+            return
         walk = self._walk(await self.store.claim(rollback), resumed=True)
         await going_on.let_go(walk)
         await self._end(walk, over(RollbackState.CANCELLED, RollbackOutcome.CANCELLED, detail))

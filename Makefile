@@ -35,7 +35,7 @@ coverage: dev
 # One after the other: they measure real programs in real time, and must not be in each other's way.
 # Every fault, at every point, slow ones too: 200 kills and more at random moments, an hour or so.
 faults: dev
-	FAULT_TORN_POINTS=400 FAULT_EVERY=1 FAULT_ROUNDS=30 FAULT_FREEZES=5 $(BIN)/pytest tests/faults tests/process/test_life.py tests/process/test_stopping.py
+	FAULT_TORN_POINTS=400 FAULT_EVERY=1 FAULT_ROUNDS=30 FAULT_FREEZES=5 FAULT_EXAMPLES=700 $(BIN)/pytest tests/faults tests/process/test_life.py tests/process/test_stopping.py
 
 test-integration: dev
 	$(BIN)/pytest -m "integration or slow"

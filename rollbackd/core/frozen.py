@@ -12,11 +12,14 @@ from typing import Final
 from rollbackd.core.baseline import (
     BLOCK_SECONDS,
     MISSED_BASELINE,
+    ORDINARY_SECONDS,
+    ORDINARY_TIMES,
     RECENT_BAD,
     RECENT_BAD_LOOKS,
     TOLERANCE_AT_MOST,
     Slack,
     learn,
+    ordinary,
     patience,
     recent,
 )
@@ -176,7 +179,12 @@ def _baseline(
     rate = lately(past.ticks, tick_seconds=tick_seconds, looks=looks)
     tolerance = max(learned.tolerance, past.slack.over(rate) if rate else 0.0)
     tolerance = tolerance if tolerance <= TOLERANCE_AT_MOST else math.inf
-    ill = tolerance == math.inf and math.fsum(total) > 0
+    # A short history has a high upper bound although nothing was bad in it.
+    worst = max(learned.rate, rate)
+    if math.fsum(total) > 0:
+        usual = ordinary(bad, total, round(ORDINARY_SECONDS / tick_seconds))
+        worst = max(worst, usual / ORDINARY_TIMES)
+    ill = tolerance == math.inf and past.slack.over(worst) > TOLERANCE_AT_MOST
     since, rate = _ill_run(bad, total, tick_seconds) if ill else (0.0, 0.0)
     return Baseline(
         rate=learned.rate,

@@ -84,6 +84,16 @@ class Judged:
         judging = [s for s in self.streams.values() if s.judges and s.ticks]
         return any(s.ticks >= LATELY for s in judging) and all(s.well(JUST_NOW) for s in judging)
 
+    def plainly_ill(self, now: float) -> bool:
+        """Whether all of the last minute was bad: more than is tolerated or, where nothing is known
+        of the time before, than one in ten. A release that is so is no good one.
+        """
+        return self.fresh(now) and any(
+            s.all_over(s.tolerance if s.judges else PLAINLY_WELL)
+            for s in self.streams.values()
+            if not s.slow
+        )
+
     def judges_before(self, at: float) -> bool:
         """Whether it judges a release that ran before `at`, or none."""
         return self.begun_at is None or self.begun_at < at

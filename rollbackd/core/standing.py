@@ -66,8 +66,14 @@ def _note(state: Learns, current: Release, trigger: Trigger, at: float) -> None:
                 why=f"breached {trigger.name}: {verdict.why}",
                 known=state.deploys.known,
             )
+    elif _plainly_ill(state, at):
+        state.ledger.cleared.discard(current)  # whatever else stands well
     elif not isinstance(trigger.rule, DeployFailed) and known_well(trigger, state, at):
         state.ledger.cleared.add(current)
+
+
+def _plainly_ill(state: Learns, at: float) -> bool:
+    return any(watch.plainly_ill(at) for watch in state.regressions.watches.values())
 
 
 def _blames(state: Learns, trigger: Trigger, at: float) -> bool:

@@ -268,6 +268,10 @@ class Stream:
     def fresh(self, now: float) -> bool:
         return now - self.seen_at <= self.max_age_seconds
 
+    def all_over(self, share: float) -> bool:
+        """Whether every one of the last ticks with data was worse than that."""
+        return len(self.latest) == LATELY and all(bad > share * total for bad, total in self.latest)
+
     def well(self, ticks: int) -> bool:
         """Whether its last `ticks` ticks with data were all tolerable."""
         return len(self.recent) >= ticks and not any(

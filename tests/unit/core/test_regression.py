@@ -561,3 +561,31 @@ def test_what_was_down_now_and_then_before_the_switch_has_to_be_down_longer() ->
     assert foreseen == 4
     assert told.watch.hard.need is not None
     assert told.watch.hard.need > foreseen
+
+
+def test_a_release_that_fails_three_in_ten_is_never_called_good() -> None:
+    """Half a minute of history: it can be compared with nothing, and its looks all succeed."""
+    told = Life()
+    told.run(40)
+    told.deploy(40)
+    told.errors = lambda at: 0.3 if at > 40 else 0.0
+
+    told.run(600)
+
+    current = told.world.state.current
+    assert current is not None
+    assert current not in told.world.state.ledger.cleared
+    assert told.watch.learning()
+    assert told.watch.ill_before() is None
+    assert "already failing" not in told.watch.why(told.at)
+
+
+def test_a_release_that_is_well_again_is_well() -> None:
+    told = Life()
+    told.run(40)
+    told.deploy(40)
+    told.errors = lambda at: 0.3 if 40 < at < 300 else 0.0
+
+    told.run(600)
+
+    assert told.world.state.current in told.world.state.ledger.cleared

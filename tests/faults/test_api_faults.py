@@ -20,7 +20,7 @@ from tests.faults.struck import left_on
 from tests.process.daemons import images
 from tests.support import until
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(120)]
 
 UPDATE = "/machines/[^/]+$"
 AT_FIRST_UPDATE = "before send update:1"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.campaign import campaign
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "2"))
 FREEZES = int(os.environ.get("FAULT_FREEZES", "1"))

@@ -23,7 +23,7 @@ from tests.faults.test_let_go import let_go
 from tests.process.daemons import images
 from tests.support import until
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(0)]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(0)]
 
 EVERY = int(os.environ.get("FAULT_EVERY", "45"))
 LEAVE_SECONDS = 15.0

@@ -13,7 +13,7 @@ from tests.faults.struck import GOOD, applied_twice, begin, faulty
 from tests.process.daemons import Running, images
 from tests.support import until
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(180)]
 
 MOUNT = 'mount -t tmpfs -o size=4m,mode=700 none "$ROLLBACKD_STATE" && {fill} exec "$0" "$@"'
 FILL = 'head -c 5m /dev/zero > "$ROLLBACKD_STATE/filler" 2>/dev/null;'

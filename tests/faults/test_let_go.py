@@ -11,7 +11,7 @@ from rollbackd.sandbox import leases
 from rollbackd.sandbox.server import Sandbox
 from tests.faults.struck import left_on, struck
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(120)]
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "rollback" / "let-go.sh"

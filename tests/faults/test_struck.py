@@ -9,7 +9,7 @@ from tests.faults.struck import GOOD, applied_twice, left_on, struck
 from tests.process.daemons import Running, images
 from tests.support import until
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 async def ends_well(daemon: Running) -> None:

@@ -11,7 +11,7 @@ from tests.process.daemons import CONFIGURATION, Running, images, running
 from tests.process.test_by_hand import command
 from tests.support import until
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(180)]
 
 ASK_FIRST = CONFIGURATION.replace("mode: auto", "mode: approve").replace(
     "        probe: ", "        max_age: 10s\n        probe: "

@@ -12,7 +12,7 @@ from tests.faults.struck import faulty
 from tests.process.daemons import Running, running
 from tests.support import until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
 async def up(daemon: Running) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.process.daemons import CONFIGURATION, Running, images, running
 from tests.support import until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 # A busy machine looks late now and then; that is no gap here, and not what is tested.
 PATIENT = (

@@ -11,7 +11,7 @@ from tests.process.daemons import CONFIGURATION, Running, images, running
 from tests.process.test_by_hand import command
 from tests.support import until
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(180)]
 
 BAD, FIXED = "3f2a91c0" * 5, "77c0ffee" * 5
 

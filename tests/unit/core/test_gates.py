@@ -464,7 +464,9 @@ def test_a_spent_budget_needs_approval() -> None:
     held = world.held(146)
 
     assert held.reason is R.BUDGET_SPENT
-    assert held.why.endswith("2 rollbacks in 24 h are spent: the next one needs approval, and pages")
+    assert held.why.endswith(
+        "2 rollbacks in 24 h are spent: the next one needs approval, and pages"
+    )
     assert held.evidence["caps"] == ["budget spent"]
     assert target_view(world.state, world.policy, 146).budget_left == 0
     assert budget_world(1).rolled(146)

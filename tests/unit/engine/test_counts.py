@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rollbackd.core.manual import manual
 from rollbackd.core.facts import ControlSeen, ReleasesSeen, RollbackStarted
+from rollbackd.core.manual import manual
 from rollbackd.core.model import Release, RollBack, RollbackId, TargetName
 from rollbackd.core.state import TargetState
 from rollbackd.engine.arrivals import arrivals

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import structlog
 
 from rollbackd.core.asked import ModeSet, Proposed, Withdrawn
-from rollbackd.core.errors import TemporaryError
+from rollbackd.core.errors import PermanentError, TemporaryError
 from rollbackd.core.facts import (
     Announced,
     Approved,
@@ -70,18 +70,29 @@ class Keeping:
         """What is kept of these targets. Without `states`: ledgers and facts only."""
         recalled = Recalled()
         for name in names:
-            kept = await self._store.get_blob(_ledger_key(name))
+            kept = await self._kept(
+                _ledger_key(name), "the ledger is lost: bless what may be gone back to"
+            )
             self._ledgers.pop(name, None)
             if isinstance(kept, dict):
                 recalled.ledgers[name] = self._ledgers[name] = kept
             if states:
-                recalled.states[name] = await self._store.get_blob(_state_key(name))
-                recalled.regressions[name] = await self._store.get_blob(_regressions_key(name))
+                recalled.states[name] = await self._kept(_state_key(name))
+                recalled.regressions[name] = await self._kept(_regressions_key(name))
         kept_facts = await self._store.facts(0.0) if names else ()
         for fact in (*kept_facts, *self._late):
             if fact.target in names:
                 recalled.facts.setdefault(fact.target, []).append(fact)
         return recalled
+
+    async def _kept(self, key: str, hint: str = "it begins anew") -> Json:
+        """None where it is damaged, too: a daemon that ends of it would watch nothing at all."""
+        try:
+            return await self._store.get_blob(key)
+        except PermanentError as error:
+            self._metrics.store_error("get_blob")
+            log.error(events.STORE_FAILED, op="get_blob", key=key, error=error.message, hint=hint)
+            return None
 
     async def keep(self, fact: TargetFact) -> None:
         """On disk when this returns, or as soon as the disk takes it."""

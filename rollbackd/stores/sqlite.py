@@ -219,9 +219,19 @@ class SqliteStore:
         await self._write(work)
 
     async def get_blob(self, key: str) -> Json:
+        """None where there is none. Raises PermanentError, naming the key, where it is damaged."""
+
         def work(connection: sqlite3.Connection) -> Json:
             row = connection.execute("SELECT body FROM blob WHERE key = ?", (key,)).fetchone()
-            return None if row is None else codec.parse_json(row["body"])
+            if row is None:
+                return None
+            try:
+                return codec.parse_json(row["body"])
+            except (ValueError, TypeError, RecursionError) as error:
+                raise PermanentError(
+                    f"what is kept as {key} in {self._path} is damaged: it is not JSON",
+                    hint="a snapshot has it whole; a daemon that starts goes on without it",
+                ) from error
 
         return await self._read(work)
 

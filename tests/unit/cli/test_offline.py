@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -154,6 +155,22 @@ async def leave_more(directory: Path) -> None:
         await store.keep(said)
     finally:
         await store.close()
+
+
+@pytest.mark.parametrize("command", ["releases", "history"])
+def test_a_damaged_ledger_is_one_line_that_names_it(
+    state: Path, rollbackd: Run, command: str
+) -> None:
+    with sqlite3.connect(state / "rollbackd.db") as connection:
+        row = ("ledger/shop", '{"good": [41', 0)
+        connection.execute("INSERT OR REPLACE INTO blob VALUES (?, ?, ?)", row)
+
+    told = rollbackd(command, "shop")
+
+    assert told.exit_code == 1
+    (line,) = told.stderr.splitlines()
+    assert line.startswith("error: what is kept as ledger/shop in ")
+    assert "is damaged" in line
 
 
 def test_history_is_the_journal(state: Path, rollbackd: Run) -> None:

@@ -1,12 +1,14 @@
 """States are written every few seconds and go on after a restart, whatever the disk does."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from rollbackd.clock import FakeClock
 from rollbackd.core.decide import decide
@@ -115,6 +117,30 @@ async def test_without_states_it_begins_anew_with_what_was_kept_fact_by_fact(
 
     assert not isinstance(decision, RollBack)
     assert state.current == release(42)
+
+
+@pytest.mark.parametrize("part", ["ledger", "state", "regressions"])
+async def test_what_is_damaged_is_left_out_said_loudly_and_written_anew(
+    home: Home, tmp_path: Path, part: str
+) -> None:
+    await home.go_bad()
+    await home.write()
+    await home.disk.put_blobs({f"regressions/{SHOP}": {"kept": [1, 2, 3]}})
+    key = f"{part}/{SHOP}"
+    with sqlite3.connect(tmp_path / "rollbackd.db") as connection:
+        cut = "UPDATE blob SET body = substr(body, 1, 7) WHERE key = ?"
+        assert connection.execute(cut, (key,)).rowcount == 1
+
+    with capture_logs() as logs:
+        again = await restarted(home, tmp_path, 146)
+    await again.engine.memory.write(again.engine.states, everything=True)
+    mended = await again.disk.get_blob(f"ledger/{SHOP}")
+    await again.disk.close()
+
+    told = [each for each in logs if each["event"] == "store.failed"]
+    assert [(each["key"], each["log_level"]) for each in told] == [(key, "error")]
+    assert again.engine.states[SHOP].deploys.current is not None
+    assert isinstance(mended, dict)
 
 
 async def test_what_was_switched_after_the_last_write_is_told_on_top(

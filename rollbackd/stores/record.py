@@ -1,7 +1,7 @@
 """The daemon's own record of what it heard, for `replay`: bounded, beside the store, may be lost.
 
 One thread owns the file. A full disk, a damaged file or another version of it costs the record and
-nothing else: what cannot be written is dropped, what cannot be read is begun anew.
+nothing else: what cannot be written is dropped, what cannot be read is put aside and begun anew.
 """
 
 from __future__ import annotations
@@ -19,12 +19,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
+import structlog
+
 from rollbackd.core.errors import TemporaryError
 from rollbackd.core.facts import Fact
 from rollbackd.core.readers import Odd
 from rollbackd.stores.record_rows import fact_of, packed, row_of, unpacked
+from rollbackd.telemetry import events
+
+log = structlog.get_logger()
 
 FILE_NAME: Final = "record.db"
+ASIDE: Final = "record.db.damaged"  # one only: the next one takes its place
 VERSION: Final = 2
 MOST_BYTES: Final = 64 * 2**20
 SPARE_BYTES: Final = 32 * 2**20  # left free on the disk: the journal goes before the record
@@ -195,11 +201,20 @@ class SqliteRecord:
             except sqlite3.DatabaseError as error:
                 if self._read_only or not _beyond_repair(error):
                     raise
-                for tail in ("", "-wal", "-shm"):
-                    self._path.with_name(f"{FILE_NAME}{tail}").unlink(missing_ok=True)
+                self._put_aside(error)
                 self._connection = self._open()
             self._bytes = _bytes(self._connection)
         return self._connection
+
+    def _put_aside(self, why: sqlite3.DatabaseError) -> None:
+        """A person may still get something out of it, with the tail SQLite had not taken in."""
+        for tail in ("-wal", "-shm", ""):
+            aside = self._path.with_name(f"{ASIDE}{tail}")
+            aside.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                self._path.with_name(f"{FILE_NAME}{tail}").rename(aside)
+        hint = f"begun anew; what it held is in {ASIDE} and may be deleted"
+        log.warning(events.RECORD_FAILED, error=f"cannot use {self._path}: {why}", hint=hint)
 
     def _open(self) -> sqlite3.Connection:
         """Raises sqlite3.DatabaseError where the file is damaged, or of another version."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from structlog.testing import capture_logs
 
 from rollbackd.core.errors import TemporaryError
 from rollbackd.core.facts import (
@@ -32,7 +33,7 @@ from rollbackd.core.facts import (
 )
 from rollbackd.core.model import ProbeName, RollbackId
 from rollbackd.stores import record as record_file
-from rollbackd.stores.record import FILE_NAME, SqliteRecord, open_record
+from rollbackd.stores.record import ASIDE, FILE_NAME, SqliteRecord, open_record
 from rollbackd.stores.record_rows import fact_of, packed, row_of, unpacked
 from tests.unit.core.test_properties import wild_facts
 from tests.unit.core.world import SHOP, machine, release
@@ -223,14 +224,19 @@ async def test_shapes_that_nobody_names_any_more_are_swept(tmp_path: Path) -> No
     assert shapes <= 5
 
 
-async def test_a_damaged_record_is_begun_anew(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_bytes(b"this is no database, " * 500)
-    record = SqliteRecord(tmp_path)
+async def test_a_damaged_record_is_put_aside_said_and_begun_anew(tmp_path: Path) -> None:
+    for old in (b"an earlier one, ", b"this is no database, "):
+        (tmp_path / FILE_NAME).write_bytes(old * 500)
+        record = SqliteRecord(tmp_path)
 
-    await record.append(heard(ALL))
+        with capture_logs() as logs:
+            await record.append(heard(ALL))
 
-    assert list(await record.read(0)) == heard(ALL)
-    await record.close()
+        assert [each["event"] for each in logs] == ["record.failed"]
+        assert "file is not a database" in logs[0]["error"]
+        assert (tmp_path / ASIDE).read_bytes() == old * 500  # one only, the newest
+        assert list(await record.read(0)) == heard(ALL)
+        await record.close()
 
 
 async def test_a_record_of_another_version_is_begun_anew_and_refused_to_a_reader(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from rollbackd.cli.main import EX_UNAVAILABLE, complain
+from rollbackd.core.errors import ConfigError, PermanentError
 
 if TYPE_CHECKING:
     from rollbackd.core.model import JsonObject
@@ -51,7 +55,8 @@ def replay(
 ) -> None:
     """Judge facts of the past: a file of them, our own record, or an app's history at Fly.
 
-    Exit code 0, or 1 with --strict and a bad line, 78 when the configuration is refused.
+    Exit code 0, or 1 with --strict and a bad line, 2 when the options make no sense, 69 when Fly,
+    its Prometheus, the file or the record cannot be read, 78 when the configuration is refused.
     """
     # Imported here: `--help` must not wait for it.
     from rollbackd.replay import sources  # noqa: PLC0415
@@ -61,9 +66,14 @@ def replay(
     asked = sources.Asked(facts=facts, since=since, until=until, app=app)
     directory = config or _configured(needed=app is None)
     first = sources.configured(asked, directory)
+    if compare is not None and not compare.is_dir():
+        raise ConfigError(f"--compare: no directory {compare}")
     second = None if compare is None else sources.configured(asked, compare)
     policies: list[Policy] = [loaded.policy for loaded in (first, second) if loaded is not None]
-    with sources.opened(asked, first, tuple(policies), complain=_complain) as source:
+    with (
+        _unreadable_is_69(),
+        sources.opened(asked, first, tuple(policies), complain=_complain) as source,
+    ):
         runs = [
             Run(str(name), policy, source.manner)
             for name, policy in zip((directory or "default", compare), policies, strict=False)
@@ -74,6 +84,16 @@ def replay(
             _tell(runs[0], source, as_json=json_)
         bad = source.bad_lines()
     raise typer.Exit(1 if strict and bad else 0)
+
+
+@contextmanager
+def _unreadable_is_69() -> Iterator[None]:
+    """A replay only reads: what refuses that, a token or a page for an answer, is unavailable."""
+    try:
+        yield
+    except PermanentError as error:
+        complain(error)
+        raise typer.Exit(EX_UNAVAILABLE) from None
 
 
 def _configured(*, needed: bool) -> Path | None:

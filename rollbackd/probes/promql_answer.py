@@ -124,7 +124,11 @@ def _at_value(pair: Json) -> tuple[float, float] | None:
     match pair:
         case [int() | float() as at, str() as text] if not isinstance(at, bool):
             value = _number(text)
-            return None if value is None or not math.isfinite(at) else (float(at), value)
+            try:
+                moment = float(at)
+            except OverflowError:  # a whole number of hundreds of digits
+                return None
+            return None if value is None or not math.isfinite(moment) else (moment, value)
         case _:
             return None
 

@@ -15,7 +15,7 @@ from rollbackd.clock import SystemClock
 from rollbackd.config.load import Loaded, load_directory
 from rollbackd.config.settings import load_settings
 from rollbackd.config.types import parse_duration
-from rollbackd.core.errors import ConfigError, UsageError
+from rollbackd.core.errors import ConfigError, TemporaryError, UsageError
 from rollbackd.core.policy import Policy
 from rollbackd.replay import given
 from rollbackd.replay.facts_file import FactsFile
@@ -78,7 +78,7 @@ def opened(
         reader = _reader(asked.facts, policies, complain)
         with _file(asked.facts) as file:
             yield Source(
-                facts=((told.at, told) for told in reader.read(file)),
+                facts=_read(asked.facts, reader, file),
                 manner=Manner(),
                 bad_lines=lambda: reader.bad_lines,
             )
@@ -86,6 +86,14 @@ def opened(
         yield _of_app(asked, asked.app, loaded)
     else:
         yield _of_record(asked)
+
+
+def _read(name: str, reader: FactsFile, file: BinaryIO) -> Iterator[tuple[float, Told]]:
+    try:
+        for told in reader.read(file):
+            yield told.at, told
+    except OSError as error:
+        raise TemporaryError(f"cannot read {name}: {error.strerror}") from error
 
 
 def _reader(name: str, policies: tuple[Policy, ...], complain: Callable[[str], None]) -> FactsFile:
@@ -137,7 +145,7 @@ def _of_record(asked: Asked) -> Source:
     heard = open_record(state, SystemClock().now() - _ago(asked.since, "--from"))
     first = next(heard, None)
     if first is None:
-        raise UsageError(
+        raise TemporaryError(
             f"{state} holds no record of the last {asked.since}",
             hint="set ROLLBACKD_STATE to the daemon's directory, or give --facts or --app",
         )

@@ -1,9 +1,14 @@
 """The past of an app through the sandbox: its releases and what its edge saw, read only."""
 
+import asyncio
+import json
+import math
 from collections import deque
 
 import pytest
+from typer.testing import CliRunner
 
+from rollbackd.cli.main import app
 from rollbackd.clock import SystemClock
 from rollbackd.config.settings import Settings
 from rollbackd.core.errors import ConfigError, UsageError
@@ -15,11 +20,17 @@ from rollbackd.replay.run import Manner, Run, play
 from rollbackd.replay.story import summary
 from rollbackd.sandbox.counters import labels_of
 from rollbackd.sandbox.server import Sandbox
+from tests.unit.probes.loopback import Loopback, answer
 
 pytestmark = pytest.mark.process
 
 STEP = 15
 ANSWERS = 1500  # per step
+
+
+def matrix(values: list[list[object]]) -> bytes:
+    found = {"resultType": "matrix", "result": [{"metric": {}, "values": values}]}
+    return answer(json.dumps({"status": "success", "data": found}).encode())
 
 
 def settings_for(sandbox: Sandbox, *, token: bool = True) -> Settings:
@@ -125,3 +136,40 @@ async def test_an_app_that_no_target_is_cannot_be_meant(sandbox: Sandbox) -> Non
 
     with pytest.raises(UsageError, match="no target"):
         await past_of_app(sandbox.urls.app, loaded, settings, SystemClock(), since=0, until=1)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        answer(status=401),
+        answer(b"<html>"),
+        answer(b"null"),
+        matrix([[math.nan, "1"]]),
+        matrix([[10**400, "1"]]),
+        matrix([[1, "1" * 17 * 2**20]]),
+        answer(status=502),
+        b"",
+    ],
+    ids=["401", "html", "null", "nan", "huge number", "huge body", "502", "nothing"],
+)
+async def test_a_prometheus_that_cannot_be_read_is_69_and_one_line(
+    sandbox: Sandbox, behaviour: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await with_a_past(sandbox)
+    urls = sandbox.urls
+    async with Loopback(behaviour) as hostile:
+        for name, value in {
+            "FLY_MACHINES_URL": urls.machines_url,
+            "FLY_API_URL": urls.api_url,
+            "FLY_READ_TOKEN": urls.org_token,
+            "PROMETHEUS_URL": hostile.url,
+        }.items():
+            monkeypatch.setenv(f"ROLLBACKD_{name}", value)
+        monkeypatch.delenv("ROLLBACKD_CONFIG", raising=False)
+        words = ["replay", "--app", urls.app, "--from", "2h"]
+
+        told = await asyncio.to_thread(CliRunner().invoke, app, words)
+
+    assert (told.exit_code, told.stdout) == (69, "")
+    (line,) = told.stderr.splitlines()
+    assert line.startswith("error: the past cannot be read: ")

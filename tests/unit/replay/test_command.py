@@ -191,8 +191,34 @@ def test_what_cannot_be_meant_is_a_usage_error(
 def test_a_record_that_is_not_there_is_said(replay: Run, config: Path) -> None:
     told = replay("--from", "24h", "--config", config)
 
-    assert told.exit_code == 2
+    assert told.exit_code == 69
     assert "holds no record of the last 24h" in told.stderr
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_one_line(replay: Run, config: Path) -> None:
+    told = replay("--facts", "/proc/self/mem", "--config", config, "--strict")
+
+    assert told.exit_code == 69
+    assert told.stderr == "error: cannot read /proc/self/mem: Input/output error\n"
+
+
+def test_a_directory_to_compare_with_that_is_not_there_is_told_by_its_option(
+    replay: Run, config: Path, facts: Path, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+
+    told = replay("--facts", facts, "--config", config, "--compare", gone)
+
+    assert told.exit_code == 78
+    assert told.stderr == f"error: --compare: no directory {gone}\n"
+
+
+def test_the_help_lists_every_exit_code(replay: Run) -> None:
+    text = replay("--help").stdout
+
+    assert {code for code in ("0", "1", "2", "69", "78") if f" {code}" in text} == {
+        "0", "1", "2", "69", "78",
+    }  # fmt: skip
 
 
 def test_a_comparison_tells_the_differences_only(

@@ -149,7 +149,7 @@ def overdispersion(bad: Sequence[float], total: Sequence[float], per_block: int)
     """How much more the blocks vary than coin flips would (Pearson), 1 to 50."""
     bads, totals = _blocks(bad, per_block), _blocks(total, per_block)
     everything = math.fsum(totals)
-    if len(totals) < 2:  # noqa: PLR2004 — one block does not vary
+    if len(totals) < 2 or everything <= 0:  # noqa: PLR2004 — one block does not vary
         return 1.0
     rate = math.fsum(bads) / everything
     if rate <= 0:
@@ -168,6 +168,8 @@ def ordinary(bad: Sequence[float], total: Sequence[float], per_block: int) -> fl
         k / n if k >= ORDINARY_BAD and n > 0 else 0.0
         for k, n in zip(_blocks(bad, per_block), _blocks(total, per_block), strict=True)
     )
+    if not rates:
+        return 0.0
     return ORDINARY_TIMES * rates[math.ceil(ORDINARY_QUANTILE * (len(rates) - 1))]
 
 

@@ -67,6 +67,15 @@ def test_two_bad_looks_are_many_where_looks_are_all_there_is() -> None:
     assert traffic.tolerance < 0.1
 
 
+def test_what_is_in_no_whole_block_varies_by_nothing() -> None:
+    """One sample in the half block that is left over, then silence."""
+    bad, total = [3.0, *[0.0] * 12], [1000.0, *[0.0] * 12]
+
+    assert overdispersion(bad, total, 6) == 1.0
+    assert learn(bad, total, slack=SLACK, beta=1e-4, tick_seconds=10, at_least=6).rate == 0.003
+    assert ordinary([], [], 30) == 0.0
+
+
 def test_a_tick_without_data_neither_extends_nor_breaks_a_run() -> None:
     assert longest_run([5, 0, 5, 0, 5], [10, 0, 10, 10, 10], 0.1) == 2
 

@@ -1,7 +1,7 @@
 """Rollbacks across reloads and restarts: none ends the watch, none is forgotten."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from rollbackd.clock import FakeClock
 from rollbackd.core.errors import PermanentError, Rejected, Unauthorized
 from rollbackd.core.facts import Fact, Paused, ReleasesSeen, Tick
-from rollbackd.core.model import JsonObject, RollbackOutcome, TargetName
+from rollbackd.core.model import Json, JsonObject, RollbackOutcome, TargetName
 from rollbackd.core.policy import PlanPolicy, Policy, Strategy, Traffic
 from rollbackd.core.ports import Executor
 from rollbackd.core.rules import Mode
@@ -344,13 +344,13 @@ async def test_a_target_taken_out_while_another_is_judged_ends_nothing(life: Lif
     other = replace(target(trigger(down())), name=TargetName("other"))
     both = replace(engine.policy, targets={SHOP: engine.policy.targets[SHOP], other.name: other})
     engine.adopt(both)
-    kept = life.store.put_blob
+    kept = life.store.put_blobs
 
-    async def reload_meanwhile(key: str, value: object) -> None:
+    async def reload_meanwhile(values: Mapping[str, Json]) -> None:
         engine.adopt(replace(both, targets={SHOP: both.targets[SHOP]}))
-        await kept(key, value)  # type: ignore[arg-type]  # the same value
+        await kept(values)
 
-    life.store.put_blob = reload_meanwhile  # type: ignore[method-assign, assignment]
+    life.store.put_blobs = reload_meanwhile  # type: ignore[method-assign, assignment]
 
     await engine.turn(Tick(at=101))
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
-from generate import BOUNDS, TICK, Run, Seen
+from generate import BOUNDS, TICK, Run, Seen, Setting
 
 LIMIT = 0.01
 SLOW = 0.5
@@ -125,17 +125,25 @@ def waiting(rule: Rule) -> Rule:
     return later
 
 
+LOOKS = "Kubernetes, 3 looks"
 PEERS: dict[str, Rule] = {
     "Argo, failureLimit 3": argo,
     "Flagger, 5 of 10": flagger,
     "CloudWatch, 3 of 5": cloudwatch,
     "Prometheus, for 2m": prometheus,
     "burn rate 14.4x": burn_rate,
-    "Kubernetes, 3 looks": kubernetes,
+    LOOKS: kubernetes,
     "Argo, 60 s delay": waiting(argo),
     "Flagger, 60 s delay": waiting(flagger),
     "CloudWatch, 60 s delay": waiting(cloudwatch),
 }
+
+
+def peers_of(setting: Setting) -> dict[str, Rule]:
+    """Those that can judge such runs: none knows two arms, and most need counted requests."""
+    if setting.canary:
+        return {}
+    return PEERS if setting.counted else {LOOKS: kubernetes}
 
 
 class _Sum:

@@ -80,14 +80,14 @@ def _panel(figures: Figures, cells: tuple[str, ...], *, top: int, times: bool) -
         y = top + ROW * row + ROW / 2
         yield _text(10, y + 4, cell)
         seen: dict[int, int] = {}
-        for name, style in reversed(RULES.items()):
+        for name, style in RULES.items():
             found = figures.at(cell, name)
             if found is None:
                 continue
             value = _seconds(found.median) if times else _share(found.per_1000)
             place = round(value / 8)  # those at the same place stand under each other
             seen[place] = seen.get(place, -1) + 1
-            offset = (0, -9, 9, -5, 5, 12)[seen[place]] if name != "rollbackd" else 0
+            offset = (0, -10, 10, -5, 5, 14)[seen[place]]
             yield _mark(value, y + offset, style)
 
 

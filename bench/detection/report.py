@@ -61,11 +61,18 @@ def _found(figures: Figures) -> list[str]:
         row = [figures.at(cell, rule) for rule in rules]
         fastest = min((f.median for f in row if f and f.median is not None), default=None)
         lines.append(_row([cell, *(_times(f, fastest) for f in row)]))
-    return [*lines, "", "Bold: the smallest median of the row; –: not in half of the runs.", ""]
+    return [
+        *lines,
+        "",
+        "Bold: the smallest median of the row; –: not in half of the runs; empty: it needs counts.",
+        "",
+    ]
 
 
 def _times(figure: Figure | None, fastest: float | None) -> str:
-    if figure is None or not figure.found:
+    if figure is None:
+        return ""
+    if not figure.found:
         return "never"
     share = f"{100 * figure.found / figure.runs:.0f} %"
     if figure.median is None:
@@ -80,12 +87,17 @@ def _side(figures: Figures) -> list[str]:
     cells = figures.cells(Group.SIDE_BY_SIDE)
     if not cells:
         return []
-    head = ["25 % canary, old against new", "runs", "acted", "median / 95 % of runs"]
+    head = [
+        "25 % canary, old against new",
+        "runs",
+        "acted (95 % interval)",
+        "seconds: median / 95 %",
+    ]
     lines = ["### Old machines against new ones", "", *_head(head)]
     for cell in cells:
         mine = figures.at(cell, OURS)
         if mine is not None:
-            acted = f"{mine.found} (at most {100 * mine.high:.1f} %)"
+            acted = f"{mine.found} ({100 * mine.low:.1f} – {100 * mine.high:.1f} %)"
             lines.append(_row([cell, f"{mine.runs}", acted, _times(mine, None)]))
     return [*lines, ""]
 

@@ -23,7 +23,7 @@ from counting import clopper_pearson, quantile
 from figures import Figure, Figures
 from generate import generate
 from ours import ours, whole
-from peers import PEERS
+from peers import peers_of
 from picture import picture
 from report import report
 
@@ -83,8 +83,7 @@ def _portion(task: tuple[Cell, Sequence[int]]) -> list[dict[str, float | None]]:
         if n == 0:
             assert whole(run) == answer, (cell.name, seed, whole(run), answer)
         row = {"rollbackd": answer}
-        if not cell.setting.canary:
-            row |= {name: rule(run) for name, rule in PEERS.items()}
+        row |= {name: rule(run) for name, rule in peers_of(cell.setting).items()}
         rows.append(row)
     return rows
 

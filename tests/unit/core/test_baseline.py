@@ -107,6 +107,10 @@ def test_the_bound_nearest_to_five_percent_is_kept_where_it_tells_enough() -> No
     assert telling_bound(bounds, slower, 1000, slack=LATENCY.slack) == pick_bound(slower, 1000) == 2
 
 
+def test_where_no_bound_is_fit_the_nearest_is_kept_if_it_can_accuse() -> None:
+    assert telling_bound((0.1, 0.25), [250, 0], 1000, slack=LATENCY.slack) == 0
+
+
 def test_a_bound_below_which_nothing_is_counted_is_judged_by_itself() -> None:
     assert telling_bound((0.1,), [100], 1000, slack=LATENCY.slack) == 0
     assert telling_bound((0.0, 0.1), [1000, 150], 1000, slack=LATENCY.slack) == 1

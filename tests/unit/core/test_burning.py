@@ -203,3 +203,15 @@ def test_windows_that_are_no_whole_units_are_told_as_they_are() -> None:
     assert (
         "budget of 99.5 % at 10× over 1 d and 10× over 90 s, above 2×" in made.verdict(44_000).why
     )
+
+
+def test_it_goes_on_after_a_restart() -> None:
+    made, again = world(), world()
+    feed(made, 10, 600, 5)
+    kept, gauge = (next(iter(w.state.watches.values())).gauge for w in (made, again))
+
+    gauge.restore(kept.as_json())
+
+    assert gauge.burn is not None
+    assert kept.burn is not None
+    assert gauge.burn.as_json() == kept.burn.as_json()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollbackd.core.asked import ModeSet
 from rollbackd.core.deadlines import next_change, second
 from rollbackd.core.facts import Approved, Paused, Ratio, Sample
 from rollbackd.core.model import Hold, ProbeName, ReleaseStatus, RollbackId
@@ -160,6 +161,13 @@ def test_a_pause_ends() -> None:
     world.tell(Paused(target=SHOP, at=150, until=333.3, by="ada", reason=""))
 
     assert after(world, 200) == 334
+
+
+def test_a_mode_that_was_set_ends() -> None:
+    world = ill()
+    world.tell(ModeSet(target=SHOP, at=150, mode=Mode.OBSERVE, until=444.4, by="ada", reason=""))
+
+    assert after(world, 200) == 445
 
 
 def test_a_cool_down_and_a_budget_end() -> None:

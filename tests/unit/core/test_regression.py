@@ -589,3 +589,16 @@ def test_a_release_that_is_well_again_is_well() -> None:
     told.run(600)
 
     assert told.world.state.current in told.world.state.ledger.cleared
+
+
+def test_of_two_triggers_only_what_ended_is_closed() -> None:
+    quick, slow = regression(), regression(tick_seconds=60)
+    world = World(target(trigger(quick, name="quick"), trigger(slow, name="slow")))
+    world.releases(0, release(41))
+    world.ratio(10, 1, 1000)
+    watches = world.state.regressions.watches.values()
+    before = [watch.next_end for watch in watches]
+
+    world.state.advance(10)
+
+    assert [watch.next_end for watch in watches] == [20, before[1]]

@@ -32,13 +32,15 @@ test: dev
 coverage: dev
 	$(BIN)/pytest -n 2 tests/unit/core --cov=rollbackd.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
-# One after the other: they measure real programs in real time, and must not be in each other's way.
 # Every fault, at every point, slow ones too: 200 kills and more at random moments, an hour or so.
 faults: dev
 	FAULT_TORN_POINTS=400 FAULT_EVERY=1 FAULT_ROUNDS=30 FAULT_FREEZES=5 FAULT_EXAMPLES=700 $(BIN)/pytest tests/faults tests/process/test_life.py tests/process/test_stopping.py
 
+# What measures real programs runs one after the other, so that nothing is in its way. The short part of the
+# fault campaign is in `make test`, the long one is `make faults`.
 test-integration: dev
-	$(BIN)/pytest -m "integration or slow"
+	$(BIN)/pytest -n 2 -m "slow and not integration" --ignore=tests/faults
+	$(BIN)/pytest -m integration
 
 check: dev
 	$(BIN)/ruff format --check .

@@ -801,3 +801,17 @@ def test_trust_is_one_of_three_words() -> None:
     again = revived(kept, world, 97)
 
     assert next(iter(again.state.watches.values())).before is Trust.UNKNOWN
+
+
+def test_whose_operations_machines_carried_is_known_after_a_restart() -> None:
+    world = World(target(trigger(down())))
+    world.releases(0, release(41))
+    world.machines(1, machine("a", "image-41", 41, op_id="rb:1"), machine("b", "image-41", 41))
+    kept = world.state.deploys.as_json()
+    again = World(target(trigger(down()))).state.deploys
+
+    again.restore(kept)
+
+    assert again.as_json()["op_ids"] == kept["op_ids"]
+    assert isinstance(kept["op_ids"], list)
+    assert set(kept["op_ids"]) == {"rb:1", None}

@@ -101,7 +101,8 @@ class Engine:
 
     def _begin_anew(self, recalled: Recalled) -> None:
         ledgers = {name: state.ledger.as_json() for name, state in self.states.items()}
-        self._recalled = replace(recalled, ledgers=ledgers)  # what was learned while it was read
+        # The ledgers hold what was learned while it was read.
+        self._recalled = replace(recalled.by(self.clock.now()), ledgers=ledgers)
         self.states = {}
         self.adopt(self.policy)
 

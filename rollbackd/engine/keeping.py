@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
 import structlog
@@ -52,6 +52,16 @@ class Recalled:
     states: dict[TargetName, Json] = field(default_factory=dict)
     regressions: dict[TargetName, Json] = field(default_factory=dict)
     facts: dict[TargetName, list[TargetFact]] = field(default_factory=dict)
+
+    def by(self, now: float) -> Recalled:
+        """The same after the clock was set back to `now`: a fact of a time to come happened now, or
+        it would keep out all that is heard until then.
+        """
+        facts = {
+            name: [replace(fact, at=min(fact.at, now)) for fact in known]
+            for name, known in self.facts.items()
+        }
+        return replace(self, facts=facts)
 
 
 class Keeping:

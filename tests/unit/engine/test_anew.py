@@ -10,7 +10,7 @@ import pytest
 
 from rollbackd.core.asked import ModeSet
 from rollbackd.core.errors import TemporaryError
-from rollbackd.core.facts import Paused, TargetFact
+from rollbackd.core.facts import Paused, ReleasesSeen, TargetFact
 from rollbackd.core.model import TargetName
 from rollbackd.core.rules import Mode
 from rollbackd.stores.sqlite import SqliteStore
@@ -91,3 +91,15 @@ async def test_a_target_that_a_reload_adds_meanwhile_is_read_too(home: Home) -> 
     (await engine.anew())()
 
     assert engine.states[SHOP].paused(147)
+
+
+async def test_after_the_clock_was_set_back_looks_are_taken_in_at_once(home: Home) -> None:
+    home.clock.advance(3600)
+    await home.engine.turn(ReleasesSeen(target=SHOP, at=home.clock.now(), releases=(release(41),)))
+    begin = await home.engine.anew()
+    home.clock.advance(-3600)
+
+    begin()
+    state = home.engine.states[SHOP]
+
+    assert state.deploys.releases_at <= home.clock.now()

@@ -5,8 +5,12 @@ import time
 from collections.abc import Awaitable, Callable
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10) -> None:
-    """Poll until `condition` holds; fail after `seconds`."""
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]],
+    seconds: float = 10,
+    seen: Callable[[], str] = lambda: "",
+) -> None:
+    """Poll until `condition` holds; fail after `seconds`, and say what was `seen` then."""
     deadline = time.monotonic() + seconds
     while True:
         answer = condition()
@@ -17,6 +21,6 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float 
         if held:
             return
         if time.monotonic() > deadline:
-            message = f"did not become true within {seconds} s"
+            message = f"did not become true within {seconds} s {seen()}".rstrip()
             raise AssertionError(message)
         await asyncio.sleep(0.02)  # a poll of the condition, not a wait for luck

@@ -188,7 +188,10 @@ def window(case: Case) -> Answer:
 
 
 def observe_mode(case: Case) -> Answer:
-    return case.reach.base is Mode.OBSERVE, f"the mode is {case.reach.base.value}"
+    base, why = case.reach.base, ""
+    if case.state.policy.token_ceiling is Mode.OBSERVE:
+        why = ": the token cannot act, or is not known to yet"
+    return base is Mode.OBSERVE, f"the mode is {base.value}{why}"
 
 
 def awaiting_approval(case: Case) -> Answer:

@@ -119,6 +119,7 @@ class TargetPolicy:
     """Everything the core knows of a target. `settings` is opaque here: platform and probe config.
 
     `fingerprints` hold a hash per probe and trigger, so a reload can keep what did not change.
+    `token_ceiling` is what the token can do: `observe` also while that is not known yet.
     """
 
     name: TargetName
@@ -130,6 +131,7 @@ class TargetPolicy:
     after: After
     settings: JsonObject
     fingerprints: Mapping[str, str]
+    token_ceiling: Mode = Mode.AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

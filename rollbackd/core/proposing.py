@@ -59,7 +59,7 @@ def withdrawn(state: TargetState, asked: Proposed, now: float) -> str:
     back_to = goal(state.ledger, state.deploys.known, current)
     if back_to is None or back_to.release.version != decision.good.version:
         return f"v{decision.good.version} is not what it would go back to any more"
-    mode = state.mode(now).cap(trigger.mode or Mode.AUTO)
+    mode = state.wanted_mode(now).cap(trigger.mode or Mode.AUTO)
     return "the mode is observe" if mode is Mode.OBSERVE else ""
 
 

@@ -102,6 +102,10 @@ class TargetState:
         return self.paused_until is not None and now < self.paused_until
 
     def mode(self, now: float) -> Mode:
+        """The one that is wanted, as far as the token can do it."""
+        return self.wanted_mode(now).cap(self.policy.token_ceiling)
+
+    def wanted_mode(self, now: float) -> Mode:
         """The configured one, or what a person set."""
         return mode_now(self.policy.mode, self.mode_set, now)
 

@@ -49,7 +49,7 @@ def capped(
     for name in names:
         report = found.get(name)
         if name in targets and (report is None or report.read_only or not report.covers_app):
-            targets[name] = replace(targets[name], mode=Mode.OBSERVE)
+            targets[name] = replace(targets[name], token_ceiling=Mode.OBSERVE)
     return replace(policy, targets=targets)
 
 

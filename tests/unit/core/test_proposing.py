@@ -197,6 +197,16 @@ def test_it_is_withdrawn_when_nothing_may_be_done_or_its_trigger_is_gone() -> No
     assert why(gone, 148) == "its trigger is not configured any more"
 
 
+def test_a_token_not_known_yet_withdraws_nothing_and_no_mode_is_set_beyond_it() -> None:
+    world = asking()
+    propose(world)
+    world.tell(_mode(Mode.AUTO))
+    world.state.carry(replace(world.state.policy, token_ceiling=Mode.OBSERVE), 146)
+
+    assert why(world, 147) == ""
+    assert "the token cannot act" in world.held(147).why
+
+
 def test_a_plan_rests_on_its_settings() -> None:
     decision = propose(asking())
     plan = frozen(decision, m1=3)

@@ -38,6 +38,13 @@ class SupabaseAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseAccess:
+    """How a target's Postgres is reached: a connection string, as libpq reads it. It is secret."""
+
+    url: SecretStr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeContext:
     """What a probe is made with besides its own Config.
 
@@ -58,6 +65,7 @@ class ProbeContext:
     prometheus: PrometheusAccess | None
     user_agent: str
     supabase: SupabaseAccess | None = None
+    database: DatabaseAccess | None = None
 
 
 class ProbePlugin(Protocol):
@@ -91,6 +99,8 @@ class ExecutorContext:
     platform: Platform
     store: Store
     clock: Clock
+    database: DatabaseAccess | None = None
+    supabase: SupabaseAccess | None = None
 
 
 class ExecutorPlugin(Protocol):

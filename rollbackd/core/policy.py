@@ -10,6 +10,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rollbackd.core.database import DatabasePolicy
 from rollbackd.core.facts import MeasureKind
 from rollbackd.core.model import JsonObject, ProbeName, TargetName
 from rollbackd.core.rules import Mode, Trigger
@@ -132,6 +133,7 @@ class TargetPolicy:
     settings: JsonObject
     fingerprints: Mapping[str, str]
     token_ceiling: Mode = Mode.AUTO
+    database: DatabasePolicy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """A platform in memory that survives what kills the daemon, and an executor over it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from rollbackd.stores.sqlite import SqliteStore
 from tests.support_rollback import step
 
 Shape = Sequence[tuple[Phase, str]]
-LOOKS = frozenset({"notify", "verify", "test", "monitor", "prove", "report"})
+LOOKS = frozenset({"notify", "verify", "test", "monitor", "watch", "prove", "report"})
 MACHINES: Shape = ((Phase.EXECUTE, "update"),) * 3
 SHORT: Shape = (
     (Phase.CHECKLIST, "notify"),
@@ -74,6 +74,7 @@ class FakeExecutor:
     deadline_at: float = 1e12
     hook: Hook = lambda moment, step: None
     refuses: bool = False
+    watch_seconds: float = 0.0  # of a step of kind watch
     undoes: bool = False  # letting go undoes what stopped traffic
     dies_letting_go: bool = False
 
@@ -81,13 +82,7 @@ class FakeExecutor:
         if self.refuses:
             raise PlanRefused("no image")
         steps = tuple(
-            step(
-                decision.id,
-                seq,
-                phase,
-                kind,
-                mutates=kind not in LOOKS,
-            )
+            self._for_its_time(step(decision.id, seq, phase, kind, mutates=kind not in LOOKS))
             for seq, (phase, kind) in enumerate(self.shape, start=1)
         )
         return Plan(
@@ -102,6 +97,11 @@ class FakeExecutor:
             hash="abcd",
             settings={"step_deadline_seconds": 30},
         )
+
+    def _for_its_time(self, one: Step) -> Step:
+        if one.kind != "watch":
+            return one
+        return replace(one, params={**one.params, "seconds": self.watch_seconds})
 
     async def still_applies(self, plan: Plan) -> None:
         await self._at("still_applies", plan.steps[0])

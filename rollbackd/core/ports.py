@@ -215,21 +215,17 @@ class Store(Protocol):
 
     async def facts(self, since: float) -> Sequence[TargetFact]:
         """What a new process must know to go on: pauses, ledger, rollbacks, lock-outs."""
-        ...
 
     async def keep(self, fact: TargetFact) -> None:
         """Keep a fact that must survive (control facts, releases seen, rollback facts)."""
-        ...
 
     async def record(self, decision: Decision) -> None: ...
 
     async def begin(self, decision: RollBack, plan: Plan) -> Journal:
         """Open the rollback. Raises Rejected when one is active or the dedupe key is spent."""
-        ...
 
     async def claim(self, rollback: RollbackId) -> Journal:
         """Take an unfinished rollback over: fence and resumes go up by one."""
-        ...
 
     async def note(
         self,
@@ -242,13 +238,16 @@ class Store(Protocol):
         error: str = "",
     ) -> None:
         """Write a step's transition. Raises Fenced when `fence` is not the newest."""
-        ...
+
+    async def checkpoint(
+        self, rollback: RollbackId, seq: int, result: JsonObject, *, fence: int
+    ) -> None:
+        """Keep how far a started step has come. Raises Fenced likewise."""
 
     async def turn(
         self, rollback: RollbackId, state: RollbackState, *, fence: int, reason: str = ""
     ) -> None:
         """Write the rollback's own transition, terminal ones too. Raises Fenced likewise."""
-        ...
 
     async def finish(
         self, rollback: RollbackId, state: RollbackState, outcome: RollbackOutcome, *, fence: int,
@@ -261,7 +260,6 @@ class Store(Protocol):
 
     async def history(self, target: TargetName | None, limit: int) -> Sequence[JsonObject]:
         """Rollbacks newest first, as JSON for people and the API."""
-        ...
 
     async def past(self, rollback: RollbackId) -> JsonObject | None:
         """One rollback as `history` tells it; None when there is none of that id."""
@@ -273,11 +271,9 @@ class Store(Protocol):
 
     async def put_blob(self, key: str, value: Json) -> None:
         """Keep an opaque JSON value under a key (config ledger, backups before a rollback)."""
-        ...
 
     async def put_blobs(self, values: Mapping[str, Json]) -> None:
         """Several in one write, infinities too; nobody may change them any more."""
-        ...
 
     async def get_blob(self, key: str) -> Json: ...
 

@@ -27,6 +27,7 @@ from rollbackd.core.model import JsonObject, RollbackId, TargetName
 from rollbackd.core.ports import Clock, Observation, Seen
 from rollbackd.core.proof import Proved
 from rollbackd.core.runbook import Phase, Plan, Step, StepState
+from rollbackd.engine.monitor import monitor, monitored_seconds
 from rollbackd.engine.pauses import Pauses
 from rollbackd.engine.stop import StopSwitch
 from rollbackd.engine.walk import Walk
@@ -127,13 +128,25 @@ class StepTaker:
     async def _look(self, walk: Walk, step: Step, until: float) -> None:
         await self._start(walk, step)
         try:
-            result = await self._patiently(lambda: self._looked(walk, step), until)
+            result = await self._watched_or_looked(walk, step, until)
         except (Stopped, Superseded, Fenced, Unauthorized):
             raise
         except (TemporaryError, PermanentError) as error:
             await self._not_seen(walk, step, error)
         else:
             await self._finish(walk, step, result)
+
+    async def _watched_or_looked(self, walk: Walk, step: Step, until: float) -> JsonObject:
+        seconds = monitored_seconds(step)
+        if seconds is None:
+            return await self._patiently(lambda: self._looked(walk, step), until)
+
+        async def watch(part: Step) -> JsonObject:
+            # An hour's watch has the patience of a minute's, slice by slice.
+            patience = self.clock.monotonic() + _seconds_of(walk.plan, step)
+            return await self._patiently(lambda: self._looked(walk, part), patience)
+
+        return await monitor(walk, step, seconds, watch)
 
     async def _looked(self, walk: Walk, step: Step) -> JsonObject:
         plan = walk.plan

@@ -114,6 +114,15 @@ class Walk:
             finished_at=None if started else now,
         )
 
+    async def checkpoint(self, step: Step, result: JsonObject) -> None:
+        """Keep how far a look that takes long has come; on disk when this returns."""
+        await self._persist(
+            lambda: self.store.checkpoint(
+                self.plan.rollback, step.seq, result, fence=self.journal.fence
+            )
+        )
+        self._rows[step.seq] = replace(self._rows[step.seq], result=result)
+
     async def turn(self, state: RollbackState, reason: str = "") -> None:
         await self._persist(
             lambda: self.store.turn(

@@ -91,16 +91,16 @@ class Looks:
         seconds = float(text_at(step.params, "seconds") or 0)
         until = self._clock.monotonic() + seconds
         while True:
+            left = until - self._clock.monotonic()
+            await self._clock.sleep(max(min(_POLL_SECONDS, left), 0.0))
             machines = await self._seen()
             broken = [
                 line for job in jobs_of(plan) if (line := self._broken(machines, job)) is not None
             ]
             if broken:
                 raise Rejected("; ".join(broken), hint="the good release may not be good")
-            left = until - self._clock.monotonic()
-            if left <= 0:
+            if self._clock.monotonic() >= until:
                 return {"seconds": seconds}
-            await self._clock.sleep(min(_POLL_SECONDS, left))
 
     async def _seen(self) -> dict[str, JsonObject]:
         """The machines by id. None at all is no answer: Fly's list was empty by mistake before."""

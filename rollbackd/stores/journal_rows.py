@@ -124,6 +124,25 @@ def note(
     audit.append(connection, "step", at=now, target=target["target"], rollback=rollback, data=data)
 
 
+def checkpoint(
+    connection: sqlite3.Connection,
+    rollback: RollbackId,
+    seq: int,
+    result: JsonObject,
+    *,
+    fence: int,
+    now: float,
+) -> None:
+    """Not a transition: no attempt, no line of the record."""
+    _check_fence(connection, rollback, fence, now)
+    changed = connection.execute(
+        "UPDATE step SET result = ? WHERE rollback = ? AND seq = ? AND state = 'started'",
+        (codec.text(result), rollback, seq),
+    ).rowcount
+    if changed != 1:
+        raise PermanentError(f"step {seq} of {rollback} is not under way")
+
+
 def turn(
     connection: sqlite3.Connection,
     rollback: RollbackId,

@@ -150,6 +150,14 @@ class SqliteStore:
             )
         )
 
+    async def checkpoint(
+        self, rollback: RollbackId, seq: int, result: JsonObject, *, fence: int
+    ) -> None:
+        now = self._clock.now()
+        await self._write(
+            lambda c: journal_rows.checkpoint(c, rollback, seq, result, fence=fence, now=now)
+        )
+
     async def turn(
         self, rollback: RollbackId, state: RollbackState, *, fence: int, reason: str = ""
     ) -> None:

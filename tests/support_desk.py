@@ -61,6 +61,7 @@ class FakeDesk:
     config_error: str = ""
     held: str = ""  # why an approval is held
     why: str = "2.1 % of 1,200 requests failed, limit 5 %"
+    seen: dict[str, object] = field(default_factory=dict)  # what is another in the target's view
 
     def status(self) -> JsonObject:
         self._maybe_refuse()
@@ -74,7 +75,7 @@ class FakeDesk:
 
     def target(self, name: str) -> JsonObject:
         self._known(name)
-        return shapes.target(views.target(name=name))
+        return shapes.target(views.target(name=name, **self.seen))
 
     def releases(self, name: str) -> JsonObject:
         self._known(name)
@@ -83,7 +84,7 @@ class FakeDesk:
     def explain(self, name: str) -> JsonObject:
         self._known(name)
         gate = GateSays(reason=HoldReason.PAUSED, holds=True, why="by ann, 10 m left")
-        return shapes.explanation(views.hold(), [gate], views.target())
+        return shapes.explanation(views.hold(), [gate], views.target(**self.seen))
 
     def gate(self, name: str, sha: str) -> JsonObject:
         self._known(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rollbackd.cli import show
+from rollbackd.cli.beside import beside
 from rollbackd.cli.client import Daemon, objects, target_path
 from rollbackd.cli.options import AsJson, Target
 from rollbackd.core.model import Json, JsonObject
@@ -17,7 +18,8 @@ def explain(target: Target = None, *, json: AsJson = False) -> None:
         show.as_json(answer)
         return
     show.line(str(answer.get("headline") or name), style="bold")
-    for line in _notes(answer):
+    show.line(_header(answer))
+    for line in beside(answer):
         show.line(line)
     show.line("")
     _numbers(objects(answer.get("triggers")))
@@ -32,14 +34,10 @@ def explain(target: Target = None, *, json: AsJson = False) -> None:
     _goal(answer)
 
 
-def _notes(answer: JsonObject) -> list[str]:
-    """What stands beside the numbers: too little history, an old acquaintance, the trial."""
-    lines = [str(each) for each in _list(answer.get("learning"))]
-    if answer.get("relapse"):
-        lines.append(f"the current release {answer['relapse']}")
-    if answer.get("trial"):
-        lines.append(f"{answer['trial']} (see rollbackd history)")
-    return lines
+def _header(answer: JsonObject) -> str:
+    release = answer.get("release")
+    runs = f"release v{release.get('version')}" if isinstance(release, dict) else "no release yet"
+    return f"mode {answer.get('mode')}, {runs}"
 
 
 def _goal(answer: JsonObject) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from rollbackd.cli import offline, show
+from rollbackd.cli.beside import beside
 from rollbackd.cli.client import Daemon, DaemonGone, objects, target_path
 from rollbackd.cli.options import AsJson, Target
 from rollbackd.core.errors import UsageError
@@ -104,11 +105,6 @@ def _one(target: JsonObject) -> None:
     show.line(_sentence(target.get("decision"), target.get("then")))
     for line in _notes(target):
         show.line(line)
-    rollback = target.get("rollback")
-    if isinstance(rollback, dict):
-        show.line(
-            f"rollback {rollback.get('id')} runs, begun {show.ago(rollback.get('started_at'))}"
-        )
     triggers = [
         (t.get("name"), t.get("state"), t.get("value"), t.get("threshold"), t.get("why"))
         for t in objects(target.get("triggers"))
@@ -126,17 +122,9 @@ def _one(target: JsonObject) -> None:
 
 def _notes(target: JsonObject) -> list[str]:
     """What stands beside the decision, where there is anything."""
-    learning = target.get("learning")
-    lines = [str(each) for each in learning] if isinstance(learning, list) else []
     asked = target.get("proposal")
-    if isinstance(asked, dict):
-        lines += _asked(asked)
-    if target.get("mode_set"):
-        lines.append(f"mode {target['mode_set']}")
-    if target.get("relapse"):
-        lines.append(f"the current release {target['relapse']}")
-    if target.get("trial"):
-        lines.append(f"{target['trial']} (see rollbackd history)")
+    lines = _asked(asked) if isinstance(asked, dict) else []
+    lines += beside(target)
     levels = ((t.get("name"), t.get("odds"), t.get("level")) for t in objects(target["triggers"]))
     found = [(name, odds, level) for name, odds, level in levels if level]
     lines += [f"evidence of {name} {show.word(odds)} : 1, {level}" for name, odds, level in found]

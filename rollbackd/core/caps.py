@@ -58,7 +58,8 @@ class Reach:
         if self.mode is Mode.APPROVE:
             why = "needs approval: " + (" and ".join(self.doubts) or "the mode is approve")
             return why + self.unanswered
-        return f"the mode is {self.mode.value}"
+        observing = self.mode is Mode.OBSERVE
+        return "nobody is asked in mode observe" if observing else "nobody has to be asked"
 
     @property
     def unanswered(self) -> str:

@@ -23,7 +23,7 @@ from rollbackd.core.model import (
 )
 from rollbackd.core.policy import Policy, TargetPolicy
 from rollbackd.core.rules import Severity, Trigger
-from rollbackd.core.sentence import BLAMED, accusation, doubt
+from rollbackd.core.sentence import BLAMED, accusation, doubt, underway
 from rollbackd.core.state import TargetState
 from rollbackd.core.trial import HELD_BY_MODE, WouldHave
 from rollbackd.core.triggers import judge, onset_of, worst
@@ -142,17 +142,24 @@ def _as_frozen(case: Case, fresh: RollBack) -> RollBack:
 
 
 def _held(case: Case, gate: GateSays, verdicts: tuple[Verdict, ...]) -> Hold:
-    word = accusation if gate.reason in BLAMED else doubt
+    bad, good = case.bad, case.goal.release if case.goal else None
+    running, evidence = case.state.rollbacks.running, _evidence(case)
+    if running is not None:
+        first, bad, good = underway(running, bad, case.verdict), running.bad, running.good
+        evidence = {**case.verdict.evidence, "rollback": running.rollback}
+    else:
+        word = accusation if gate.reason in BLAMED else doubt
+        first = word(case.target.name, bad, case.verdict)
     _note_trial(case, gate)
     return Hold(
         target=case.target.name,
         at=case.now,
         reason=gate.reason,
-        why=f"{word(case.target.name, case.bad, case.verdict)}; {gate.why}",
+        why=f"{first}; {gate.why}",
         trigger=case.trigger.name,
-        bad=case.bad,
-        good=case.goal.release if case.goal else None,
-        evidence=_evidence(case),
+        bad=bad,
+        good=good,
+        evidence=evidence,
         verdicts=verdicts,
     )
 

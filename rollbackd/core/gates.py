@@ -13,6 +13,7 @@ from rollbackd.core.marks import CONFIG_MARK
 from rollbackd.core.model import GateSays, HoldReason, Release, Verdict
 from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.rules import DeployFailed, Mode, Regression, Trigger
+from rollbackd.core.sentence import cause
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import trust_of, veto_why
 from rollbackd.core.watch import Trust
@@ -40,7 +41,8 @@ def rolling_back(case: Case) -> Answer:
     running = case.state.rollbacks.running
     if running is None:
         return False, "no rollback is running"
-    return True, f"{running.rollback} is under way since {seconds(case.now - running.at)}"
+    since = seconds(max(0.0, case.now - running.at))
+    return True, f"{running.rollback} is under way since {since}, {cause(running)}"
 
 
 def deploy_in_progress(case: Case) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from rollbackd.core.facts import RollbackStarted
 from rollbackd.core.model import (
     Decision,
     Hold,
@@ -52,6 +53,22 @@ def doubt(target: TargetName, bad: Release | None, verdict: Verdict) -> str:
     return _sentence(target, bad, _IN_PEACE[verdict.state], verdict.why)
 
 
+def underway(running: RollbackStarted, current: Release | None, verdict: Verdict) -> str:
+    """Of a breach while a rollback runs: the release that goes is not one that is not blamed."""
+    return _underway(running.target, running.bad, running.good, current, verdict)
+
+
+def cause(running: RollbackStarted) -> str:
+    """`because error-rate breached: v3 -> v2`, or who or what else asked for it."""
+    if running.undoes is not None:
+        why = f"to undo {running.undoes}, a false alarm"
+    elif running.trigger is not None:
+        why = f"because {running.trigger} breached"
+    else:
+        why = "by hand"
+    return f"{why}: v{running.bad.version} -> v{running.good.version}"
+
+
 def headline(decision: Decision, current: Release | None) -> str:
     """What the decision rests on, in one sentence. `current`: the release that runs."""
     if isinstance(decision, RollBack):
@@ -60,6 +77,8 @@ def headline(decision: Decision, current: Release | None) -> str:
     verdict = found[0] if found else _telling(decision)
     if verdict is None:
         return _sentence(decision.target, current, "is not judged", "there are no triggers")
+    if decision.reason is HoldReason.ROLLING_BACK and decision.bad and decision.good:
+        return _underway(decision.target, decision.bad, decision.good, current, verdict)
     word = accusation if decision.reason in BLAMED else doubt
     return word(decision.target, decision.bad or current, verdict)
 
@@ -84,6 +103,15 @@ def level(verdict: Verdict) -> str:
     if odds is None or not verdict.threshold:
         return ""
     return next((word for part, word in LEVELS if odds >= part * verdict.threshold), "quiet")
+
+
+def _underway(
+    target: TargetName, bad: Release, good: Release, current: Release | None, verdict: Verdict
+) -> str:
+    word = f"is being rolled back to v{good.version}"
+    if current is None or current.version == bad.version:
+        return _sentence(target, bad, word, verdict.why)
+    return _sentence(target, current, f"is put back in place of v{bad.version}", verdict.why)
 
 
 def _telling(decision: Hold) -> Verdict | None:

@@ -45,6 +45,7 @@ class RollbackView:
     good_version: int
     started_at: float
     switched_at: float | None = None
+    cause: str = ""  # why, and from which release to which
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +97,7 @@ class TargetView:
     mode_set: str = ""  # by whom, until when and why, where a person set the mode
     learning: tuple[str, ...] = ()  # a line per trigger with too little history
     relapse: str = ""  # what the current release brings back that was quarantined
-    trial: str = ""  # `would have acted 2 times in 14 releases`
+    trial: str = ""  # `would have acted 2 times in 14 releases`; empty in mode auto
     would_have: tuple[WouldHave, ...] = ()  # newest first
     app: str = ""  # what the platform calls it
 

@@ -12,7 +12,8 @@ from rollbackd.core.ledger import Ledger, Standing
 from rollbackd.core.model import Release, ReleaseStatus, TriggerName, TriggerState, Verdict
 from rollbackd.core.policy import Policy
 from rollbackd.core.regression import RegressionWatch
-from rollbackd.core.rules import Severity, Trigger
+from rollbackd.core.rules import Mode, Severity, Trigger
+from rollbackd.core.sentence import cause
 from rollbackd.core.snapshot import ProposalView, ReleaseView, RollbackView, TargetView
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import judge
@@ -22,10 +23,10 @@ from rollbackd.core.wording import MINUTE, seconds
 def target_view(state: TargetState, policy: Policy, now: float) -> TargetView:
     """Everything people see of one target, as it is at `now`."""
     verdicts = tuple(judge(t, state, now) for t in state.policy.triggers)
-    safety = state.policy.safety
+    safety, mode = state.policy.safety, state.mode(now).cap(policy.mode_ceiling)
     return TargetView(
         name=state.name,
-        mode=state.mode(now).cap(policy.mode_ceiling),
+        mode=mode,
         healthy=healthy(verdicts, state.triggers),
         evaluated_at=state.evaluated_at,
         decision=state.decided,
@@ -42,7 +43,7 @@ def target_view(state: TargetState, policy: Policy, now: float) -> TargetView:
         mode_set=mode_words(state.mode_set, now),
         learning=_learning(state),
         relapse=state.ledger.relapse(state.current),
-        trial=state.ledger.trial.sentence,
+        trial="" if mode is Mode.AUTO else state.ledger.trial.sentence,
         would_have=tuple(reversed(state.ledger.trial.would_have.values())),
     )
 
@@ -66,6 +67,7 @@ def rollback_view(
         good_version=started.good.version,
         started_at=started.at,
         switched_at=switched_at,
+        cause=cause(started),
     )
 
 

@@ -32,6 +32,7 @@ from rollbackd.core.snapshot import (
 )
 from rollbackd.telemetry.advice import to_act
 
+_ASKED: Final = {True: "auto", False: "manual"}
 SHOWN: Final = 10  # releases in the status; all of them are asked for by name
 
 
@@ -102,6 +103,10 @@ def explanation(made: Decision, gates: Sequence[GateSays], view: TargetView) -> 
     """Why (not) now: the numbers, every gate, what would have to happen, where it would go."""
     return {
         "target": made.target,
+        "mode": str(view.mode),
+        "mode_set": view.mode_set,
+        "release": _first(view.releases, current=True),
+        "rollback": rollback(view.rollback),
         "headline": headline(made, _current(view)),
         "decision": decision(made),
         "then": _then(made, headline(made, _current(view))),
@@ -155,7 +160,7 @@ def decision(made: Decision | None) -> JsonObject | None:
     if made is None:
         return None
     hold = isinstance(made, Hold)
-    reason = str(made.reason) if isinstance(made, Hold) else _asked(automatic=made.automatic)
+    reason = made.reason.value if isinstance(made, Hold) else _ASKED[made.automatic]
     return {
         "kind": "hold" if hold else "roll_back",
         "reason": reason,
@@ -260,6 +265,7 @@ def rollback(view: RollbackView | None) -> JsonObject | None:
         "to_version": view.good_version,
         "started_at": _number(view.started_at),
         "switched_at": _number(view.switched_at),
+        "cause": view.cause,
     }
 
 
@@ -277,10 +283,6 @@ def _first(views: Sequence[ReleaseView], *, current: bool) -> JsonObject | None:
     """The current release, or else the goal of a rollback."""
     found = (v for v in views if (v.current if current else v.goal))
     return next((release(v) for v in found), None)
-
-
-def _asked(*, automatic: bool) -> str:
-    return "auto" if automatic else "manual"
 
 
 def _number(value: float | None) -> float | None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from rollbackd.cli.main import COMMANDS, exit_code
 from rollbackd.cli.pause import duration
 from rollbackd.cli.rollback import version
 from rollbackd.core import errors
+from rollbackd.core.model import RollbackId
+from rollbackd.core.snapshot import RollbackView
+from tests import support_views as views
 from tests.support_desk import PLAN, past
 from tests.unit.cli.conftest import RW, Served
 
@@ -192,6 +196,7 @@ def test_explain_prints_numbers_then_gates_then_what_it_takes(
 
     words = (
         "shop v42 is well: 2.1 %",
+        "mode auto, release v42",
         "0.021",
         "shop: hold",
         "by ann, 10 m left",
@@ -202,6 +207,45 @@ def test_explain_prints_numbers_then_gates_then_what_it_takes(
     assert order == sorted(order)
     assert "the pause has to end" in text
     assert json.loads(rollbackd("explain", "--json").stdout)["gates"][0]["holds"] is True
+
+
+def test_what_stands_beside_the_numbers_is_told_before_them(served: Served, rollbackd: Run) -> None:
+    """A rollback that runs, a mode a person set, a release that nobody wants, what is learned."""
+    current = views.target().releases[0]
+    why = "was quarantined by ann: it leaks"
+    served.desk.seen = {
+        "releases": (replace(current, standing="quarantined", why=why),),
+        "rollback": RollbackView(
+            rollback=RollbackId("shop-v42-1"), bad_version=42, good_version=41,
+            started_at=views.T0, cause="because errors breached: v42 -> v41",
+        ),
+        "mode_set": "approve, set by ann: launch",
+        "learning": ("release-regression is learning: 34 of 60 min of history",),
+    }  # fmt: skip
+
+    for word in ("explain", "status"):
+        text = rollbackd(word, "shop").stdout
+        top = text[: text.index("TRIGGER")].splitlines()
+
+        (line,) = [each for each in top if each.startswith("rollback shop-v42-1 runs, begun ")]
+        assert line.endswith(", because errors breached: v42 -> v41")
+        assert "mode approve, set by ann: launch" in top
+        assert f"the current release v42 is quarantined: {why}" in top
+        assert "release-regression is learning: 34 of 60 min of history" in top
+
+
+def test_what_is_brought_back_is_said_once(served: Served, rollbackd: Run) -> None:
+    current = views.target().releases[0]
+    back = "has the content of v39, which was rolled back from"
+    served.desk.seen = {
+        "releases": (replace(current, standing="quarantined", why=back),),
+        "relapse": back,
+    }
+
+    text = rollbackd("explain", "shop").stdout
+
+    assert f"the current release {back}\n" in text
+    assert text.count(back) == 1
 
 
 def test_history_lists_rollbacks_and_their_steps(served: Served, rollbackd: Run) -> None:

@@ -79,7 +79,7 @@ def test_a_plain_breach_passes_every_gate() -> None:
         "budget_spent": "the budget is not spent",
         "window": "no time window is on",
         "observe_mode": "the mode is auto",
-        "awaiting_approval": "the mode is auto",
+        "awaiting_approval": "nobody has to be asked",
     }
 
 
@@ -103,7 +103,10 @@ def test_one_rollback_at_a_time() -> None:
     world.started(146, release(42), release(41))
 
     assert world.reason(150) is R.ROLLING_BACK
-    assert says(world, R.ROLLING_BACK, 150) == (True, "r1 is under way since 4 s")
+    assert says(world, R.ROLLING_BACK, 150) == (
+        True,
+        "r1 is under way since 4 s, by hand: v42 -> v41",
+    )
 
     world.ended(160, RollbackOutcome.CANCELLED)
     assert says(world, R.ROLLING_BACK, 160)[0] is False
@@ -747,3 +750,10 @@ def test_in_peace_explain_speaks_of_the_first_trigger_that_acts() -> None:
     world = World(target(warning, trigger(locks(), name="locks", mode=Mode.OBSERVE)))
 
     assert world.gates(5)[R.OBSERVE_MODE].holds is True
+
+
+def test_where_it_only_observes_nobody_is_asked() -> None:
+    """The gate of the mode says that it observes; this one must not say it once more."""
+    world = breached_world(target(trigger(down()), mode=Mode.OBSERVE))
+
+    assert says(world, R.AWAITING_APPROVAL, 146) == (False, "nobody is asked in mode observe")

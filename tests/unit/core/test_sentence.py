@@ -2,8 +2,16 @@
 
 import pytest
 
-from rollbackd.core.model import Hold, HoldReason, TriggerName, TriggerState, Verdict
+from rollbackd.core.model import (
+    Hold,
+    HoldReason,
+    RollbackId,
+    TriggerName,
+    TriggerState,
+    Verdict,
+)
 from rollbackd.core.sentence import headline, level
+from rollbackd.core.view import target_view
 from tests.unit.core.world import (
     SHOP,
     World,
@@ -80,6 +88,61 @@ def test_in_peace_the_comparison_speaks(state: TriggerState, words: str) -> None
     decision = hold(HoldReason.OK, plain, verdict(state, 3))
 
     assert headline(decision, release(44)) == f"shop v43 {words}: {NUMBERS}"
+
+
+LOOKS = "health failing in 4 of the last 4 looks"
+
+
+def going(**more: object) -> World:
+    world = breached_world()
+    world.started(146, release(42), release(41), **more)  # type: ignore[arg-type]  # as `started`
+    return world
+
+
+def test_the_release_that_is_being_rolled_back_is_not_one_that_is_not_blamed() -> None:
+    world = going(trigger=TriggerName("health-down"))
+
+    decision = world.held(150)
+
+    first = f"shop v42 is being rolled back to v41: {LOOKS}"
+    cause = "r1 is under way since 4 s, because health-down breached: v42 -> v41"
+    assert decision.why == f"{first}; {cause}"
+    assert headline(decision, world.state.current) == headline(decision, None) == first
+    assert (decision.bad, decision.good) == (release(42), release(41))
+    assert decision.evidence["rollback"] == "r1"
+    assert "proposal" not in decision.evidence
+
+
+def test_once_the_good_release_runs_it_is_not_the_one_that_goes() -> None:
+    world = going(trigger=TriggerName("health-down"))
+    world.switched(150)
+    world.fail(155, 165, 175, 185)
+
+    decision = world.held(186)
+
+    first = f"shop v41 is put back in place of v42: {LOOKS}"
+    assert decision.why.startswith(f"{first}; r1 is under way")
+    assert headline(decision, world.state.current) == first
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"automatic": False}, "by hand: v42 -> v41"),
+        (
+            {"automatic": False, "undoes": RollbackId("r0")},
+            "to undo r0, a false alarm: v42 -> v41",
+        ),
+    ],
+)
+def test_a_rollback_says_who_or_what_asked_for_it(more: dict[str, object], why: str) -> None:
+    world = going(**more)
+
+    view = target_view(world.state, world.policy, 150)
+
+    assert world.held(150).why.endswith(f"; r1 is under way since 4 s, {why}")
+    assert view.rollback is not None
+    assert view.rollback.cause == why
 
 
 def test_before_anything_is_known_it_says_that() -> None:

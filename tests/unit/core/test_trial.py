@@ -68,6 +68,16 @@ def test_a_release_that_goes_well_is_counted_as_watched() -> None:
     assert target_view(world.state, world.policy, 107).trial == "would not have acted in 1 release"
 
 
+@pytest.mark.parametrize("ceiling", [Mode.AUTO, Mode.APPROVE, Mode.OBSERVE])
+def test_what_would_have_been_is_told_only_where_it_does_not_act(ceiling: Mode) -> None:
+    world = breached_world(ceiling=ceiling)
+    world.decide(146)
+
+    told = target_view(world.state, world.policy, 147).trial
+
+    assert told == ("" if ceiling is Mode.AUTO else "would have acted once in 1 release")
+
+
 def test_a_breach_that_another_gate_holds_is_not_counted() -> None:
     world = breached_world(
         target(trigger(down(), unless=(failing("database"),)), mode=Mode.OBSERVE)

@@ -285,7 +285,14 @@ class World:
         self.tell(ControlSeen(target=SHOP, at=at, ok=ok))
 
     def started(
-        self, at: float, bad: Release, good: Release, *, name: str = "r1", automatic: bool = True
+        self,
+        at: float,
+        bad: Release,
+        good: Release,
+        *,
+        name: str = "r1",
+        automatic: bool = True,
+        **more: Any,
     ) -> None:
         self.tell(
             RollbackStarted(
@@ -295,6 +302,7 @@ class World:
                 bad=bad,
                 good=good,
                 automatic=automatic,
+                **more,
             )
         )
 

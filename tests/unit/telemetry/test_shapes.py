@@ -85,8 +85,9 @@ def test_numbers_that_json_cannot_write_become_null() -> None:
 
 def test_a_running_rollback_is_shown() -> None:
     running = RollbackView(
-        rollback=RollbackId("r1"), bad_version=42, good_version=41, started_at=views.T0
-    )
+        rollback=RollbackId("r1"), bad_version=42, good_version=41, started_at=views.T0,
+        cause="by hand: v42 -> v41",
+    )  # fmt: skip
 
     assert shapes.rollback(running) == {
         "id": "r1",
@@ -94,6 +95,7 @@ def test_a_running_rollback_is_shown() -> None:
         "to_version": 41,
         "started_at": views.T0,
         "switched_at": None,
+        "cause": "by hand: v42 -> v41",
     }
 
 

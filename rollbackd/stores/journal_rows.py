@@ -22,8 +22,8 @@ from rollbackd.core.runbook import (
 )
 from rollbackd.stores import admission, audit, codec, kept
 from rollbackd.stores.admission import OPEN
+from rollbackd.stores.resumes import resumes
 
-RESUMES_WITHIN_SECONDS: Final = 600.0
 _RANK: Final = {phase: rank for rank, phase in enumerate(Phase)}
 _FINISHED: Final = (StepState.DONE.value, StepState.SKIPPED.value)
 
@@ -212,23 +212,10 @@ def load(connection: sqlite3.Connection, rollback: RollbackId, now: float) -> Jo
         state=RollbackState(row["state"]),
         rows=rows,
         fence=row["fence"],
-        resumes=_resumes(connection, rollback, now),
+        resumes=resumes(connection, rollback, now),
         created_at=row["created_at"],
         reason=row["reason"],
     )
-
-
-def _resumes(connection: sqlite3.Connection, rollback: RollbackId, now: float) -> int:
-    """How often it was taken over lately without one step coming to its end since. What kills the
-    daemon at the same place each time is counted; a machine that reboots again and again is not.
-    """
-    (count,) = connection.execute(
-        "SELECT count(*) FROM claim WHERE rollback = ?1 AND at > ?2 AND at >= coalesce("
-        "  (SELECT max(finished_at) FROM step WHERE rollback = ?1 AND finished_at <= ?3"
-        "   AND state IN (?4, ?5)), 0)",
-        (rollback, now - RESUMES_WITHIN_SECONDS, now, *_FINISHED),
-    ).fetchone()
-    return int(count)
 
 
 def unfinished(connection: sqlite3.Connection) -> list[RollbackId]:

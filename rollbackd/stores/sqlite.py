@@ -122,9 +122,7 @@ class SqliteStore:
         return await self._write(work)
 
     async def claim(self, rollback: RollbackId) -> Journal:
-        """Take an unfinished rollback over. `resumes` counts those of the last ten minutes since a
-        step of it ended.
-        """
+        """Take an unfinished rollback over. Its `resumes`: `stores.resumes`."""
         now = self._clock.now()
 
         def work(connection: sqlite3.Connection) -> Journal:

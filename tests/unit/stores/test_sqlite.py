@@ -147,34 +147,6 @@ async def test_a_claim_fences_off_whoever_had_it_before(store: SqliteStore) -> N
     assert untouched == second
 
 
-async def test_resumes_are_counted_within_ten_minutes(store: SqliteStore, clock: FakeClock) -> None:
-    rollback = (await begun(store)).plan.rollback
-    for _ in range(5):
-        await store.claim(rollback)
-    clock.advance(601)
-
-    journal = await store.claim(rollback)
-
-    assert (journal.fence, journal.resumes) == (7, 1)
-
-
-async def test_resumes_between_which_a_step_ended_are_not_counted(
-    store: SqliteStore, clock: FakeClock
-) -> None:
-    """A machine that reboots again and again gets to the end; a poison plan does not move."""
-    rollback = (await begun(store)).plan.rollback
-    for seq in (1, 2):
-        for _ in range(4):
-            clock.advance(1)
-            journal = await store.claim(rollback)
-        await store.note(rollback, seq, StepState.STARTED, fence=journal.fence)
-        clock.advance(1)
-        await store.note(rollback, seq, StepState.DONE, fence=journal.fence)
-
-    clock.advance(1)
-    assert (await store.claim(rollback)).resumes == 1
-
-
 async def test_a_rollback_that_ended_cannot_be_claimed_or_turned(store: SqliteStore) -> None:
     journal = await begun(store)
     await ended(store, journal)

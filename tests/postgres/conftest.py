@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from rollbackd.sandbox.postgres_server import PostgresServer
+from rollbackd.postgres.local_server import PostgresServer
 
 _numbers = itertools.count(1)
 

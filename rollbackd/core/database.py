@@ -78,7 +78,8 @@ class DatabasePolicy:
 
     `histories` empty: whichever tools' tables are found. `auto`: what may be reversed without an
     approval; nothing by default. `exposed_roles` reach `schemas` from outside, so what they gain
-    there is a matter of security. Times in seconds.
+    there is a matter of security. `leftovers`: patterns of what a reversal may leave behind, as
+    "function public.touch()" or "index public.*". Times in seconds.
     """
 
     histories: tuple[History, ...] = ()
@@ -86,6 +87,7 @@ class DatabasePolicy:
     schemas: tuple[str, ...] = ("public",)
     exposed_roles: tuple[str, ...] = ("anon", "authenticated")
     auto: frozenset[Harm] = frozenset()
+    leftovers: tuple[str, ...] = ()
     critical_tables: tuple[CriticalTable, ...] = ()
     invariants: tuple[Invariant, ...] = ()
     rehearsal: Rehearsal = Rehearsal.CLONE

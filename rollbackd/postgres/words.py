@@ -16,7 +16,10 @@ class Applied:
     """One row of a history. `failed`: the tool began it and did not finish (it may block boots).
 
     `order`: its place in that history, oldest 0. `checksum`: what the history or the row itself
-    gives, SHA-256 in hex, empty where there is nothing to sum up.
+    gives, SHA-256 in hex, empty where there is nothing to sum up. `table`: the history it stands
+    in, as the server writes it. `before`: for tools that keep one row only (Alembic,
+    golang-migrate), the version that row has once this one is taken back, "" for none; None where
+    that is not known, and for the other tools.
     """
 
     tool: MigrationTool
@@ -26,6 +29,8 @@ class Applied:
     checksum: str = ""
     failed: bool = False
     applied_at: float | None = None
+    table: str = ""
+    before: str | None = None
 
     @property
     def key(self) -> tuple[MigrationTool, str, str]:

@@ -6,6 +6,7 @@ with a pydantic model `Config`, from which the YAML schema is built. Nothing is 
 
 from __future__ import annotations
 
+import enum
 import random
 import ssl
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, SecretStr
 
+from rollbackd.core.database import Invariant
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.facts import MeasureKind
 from rollbackd.core.policy import TargetPolicy
@@ -66,12 +68,21 @@ class ProbeContext:
     user_agent: str
     supabase: SupabaseAccess | None = None
     database: DatabaseAccess | None = None
+    invariants: tuple[Invariant, ...] = ()
+
+
+class Need(enum.StrEnum):
+    """What of its target a probe cannot do without."""
+
+    DATABASE = "database"
+    INVARIANTS = "invariants"
 
 
 class ProbePlugin(Protocol):
     """The shape of a probe class. `kind` is its key in the YAML: `health: {http: {...}}`.
 
-    A class may say `dependency = True`: it looks at what the app needs, and not at the app.
+    A class may have `dependency(config) -> bool`: it looks at what the app needs, and not at the
+    app; and `needs(config) -> Need, …`: without it in the target the probe is refused.
     """
 
     kind: ClassVar[str]
@@ -89,6 +100,18 @@ class ProbePlugin(Protocol):
 
     @classmethod
     def build(cls, config: Any, context: ProbeContext) -> Probe: ...
+
+
+def is_dependency(plugin: type[ProbePlugin], config: BaseModel) -> bool:
+    """Whether this probe looks at what the app needs, and not at the app."""
+    asked = getattr(plugin, "dependency", None)
+    return asked is not None and bool(asked(config))
+
+
+def needs_of(plugin: type[ProbePlugin], config: BaseModel) -> frozenset[Need]:
+    """What the target must have for this probe."""
+    asked = getattr(plugin, "needs", None)
+    return frozenset(asked(config)) if asked is not None else frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

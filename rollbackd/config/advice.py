@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rollbackd.config.database_advice import Installed, advise_database, installed
 from rollbackd.config.diagnostics import Findings
 from rollbackd.config.fingerprints import signals
 from rollbackd.config.nodes import Table, reach
@@ -32,7 +33,10 @@ _UPWARD = frozenset({Comparison.ABOVE, Comparison.AT_LEAST})
 _COUNTED = frozenset({MeasureKind.CHECK, MeasureKind.VALUE})
 
 
-def advise(document: Table, made: Monitoring, findings: Findings) -> None:
+def advise(
+    document: Table, made: Monitoring, findings: Findings, here: Installed | None = None
+) -> None:
+    here = here or installed()
     scope = Scope(root=document, findings=findings, path=("targets",))
     apps: dict[str, str] = {}
     for name, compiled in made.targets.items():
@@ -40,6 +44,7 @@ def advise(document: Table, made: Monitoring, findings: Findings) -> None:
         _same_app(name, compiled, apps, inner)
         _prometheus(compiled, inner)
         _reachable(compiled, inner)
+        advise_database(compiled.policy, compiled.settings.database, here, inner)
         for trigger in compiled.policy.triggers:
             _trigger(trigger, compiled, _where(inner, "triggers", trigger.name))
     series = _series(made)

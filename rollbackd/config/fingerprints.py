@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Final
 
-from rollbackd.config.nodes import Table, plain
+from rollbackd.config.nodes import Table, plain, reach
 from rollbackd.config.probes import ProbeSetup
 from rollbackd.core.model import Json, ProbeName
 from rollbackd.core.regressions import probes_of
 from rollbackd.core.rules import Composite, Regression, Signal, Trigger
+
+_ASKED: Final = (("database", "url"), ("database", "invariants"), ("after", "invariants"))
 
 
 def signals(trigger: Trigger) -> tuple[Signal, ...]:
@@ -36,7 +39,8 @@ def fingerprints(
     for name, setup in probes.items():
         written = _written(table, "probes", name)
         times = [setup.interval_seconds, setup.timeout_seconds]
-        marks[f"probe:{name}"] = _hash([base, setup.kind, written, *times])
+        asked = [_written(table, *path) for path in _ASKED] if setup.needs else []
+        marks[f"probe:{name}"] = _hash([base, setup.kind, written, *times, *asked])
     for trigger in triggers:
         seen = sorted({marks.get(f"probe:{name}", "") for name in looked_at(trigger)})
         written = _written(table, "triggers", trigger.name)
@@ -44,10 +48,9 @@ def fingerprints(
     return marks
 
 
-def _written(table: Table, key: str, name: str) -> Json:
-    group = table.get(key)
-    node = group.get(name) if isinstance(group, Table) else None
-    return plain(node) if node is not None else None
+def _written(table: Table, *path: str) -> Json:
+    place = reach(table, path)
+    return plain(place.node) if place.path == path else None
 
 
 def _hash(value: Json) -> str:

@@ -70,9 +70,10 @@ def load(
     *,
     plugins: Plugins | None = None,
     settings: Settings | None = None,
+    steps: frozenset[str] | None = None,
 ) -> Loaded:
     """One rollback-monitoring.yml of any name, without its neighbours."""
-    return _load({MONITORING: Path(path)}, environ, plugins, settings)
+    return _load({MONITORING: Path(path)}, environ, plugins, settings, steps)
 
 
 def check_file(
@@ -115,13 +116,14 @@ def _load(
     environ: Mapping[str, str] | None,
     plugins: Plugins | None,
     settings: Settings | None,
+    steps: frozenset[str] | None = None,
 ) -> Loaded:
     given = os.environ if environ is None else environ
     findings = Findings()
     around = Around(
         settings=settings or load_settings(given),
         plugins=probes() if plugins is None else plugins,
-        steps=executor_kinds(),
+        steps=executor_kinds() if steps is None else steps,
     )
     monitoring = _monitoring(files, around, given, findings)
     alerts = _side(files.get(ALERTS), AlertsSpec, given, findings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from rollbackd.config.schema import TimingSpec
 from rollbackd.config.scope import Scope
 from rollbackd.config.shape import closest, fit
 from rollbackd.core.facts import MeasureKind
-from rollbackd.plugins import ProbePlugin
+from rollbackd.plugins import Need, ProbePlugin, is_dependency, needs_of
 
 INTERVAL_SECONDS = 10.0
 TIMEOUT_SECONDS = 3.0
@@ -21,6 +21,16 @@ SHORTEST_INTERVAL_SECONDS = 0.1  # below it the loop is all there is
 
 _TIMING: TypeAdapter[TimingSpec] = TypeAdapter(TimingSpec)
 _TIMES = frozenset(TimingSpec.model_fields)
+_MISSING = {
+    Need.DATABASE: (
+        "it asks the target's database, and the target has no database:",
+        'add database: {url: "${DATABASE_URL}"} to the target',
+    ),
+    Need.INVARIANTS: (
+        "there are no invariants to ask",
+        "add database: {invariants: [{name: …, sql: SELECT …}]} to the target",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +43,20 @@ class ProbeSetup:
     interval_seconds: float
     timeout_seconds: float
     dependency: bool = False
+    needs: frozenset[Need] = frozenset()
 
 
 def compile_probe(
-    node: Node, plugins: Mapping[str, type[ProbePlugin]], scope: Scope
+    node: Node,
+    plugins: Mapping[str, type[ProbePlugin]],
+    scope: Scope,
+    *,
+    has: Collection[Need] = (),
 ) -> ProbeSetup | None:
-    """The probe, or None when the findings say what is wrong with it."""
+    """The probe, or None when the findings say what is wrong with it.
+
+    `has`: what of the things a probe may need the target has.
+    """
     if not isinstance(node, Table):
         scope.error("a probe is a mapping", "write {http: {path: /health}, interval: 5s}")
         return None
@@ -59,7 +77,8 @@ def compile_probe(
     if config is None or timing is None:
         return None
     times = _times(timing, plugin.defaults(), scope)
-    if times is None:
+    needs = needs_of(plugin, config)
+    if times is None or _lacks(needs, has, scope.into(kind)):
         return None
     return ProbeSetup(
         kind=kind,
@@ -67,7 +86,8 @@ def compile_probe(
         measure=plugin.measure(config),
         interval_seconds=times[0],
         timeout_seconds=times[1],
-        dependency=bool(getattr(plugin, "dependency", False)),
+        dependency=is_dependency(plugin, config),
+        needs=needs,
     )
 
 
@@ -86,6 +106,14 @@ def _kind(node: Table, plugins: Mapping[str, type[ProbePlugin]], scope: Scope) -
             f"a probe has one kind, not {' and '.join(known)}", "make two probes of it"
         )
     return known[0] if len(known) == 1 and not unknown else None
+
+
+def _lacks(needs: frozenset[Need], has: Collection[Need], scope: Scope) -> bool:
+    missing = sorted(needs - set(has))
+    if missing:
+        message, hint = _MISSING[missing[0]]
+        scope.key_error(message, hint)
+    return bool(missing)
 
 
 def _times(

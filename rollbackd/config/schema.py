@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     Field,
     SecretStr,
@@ -18,6 +17,7 @@ from pydantic import (
 )
 
 from rollbackd.config.calendar import Clock, Days, Zone
+from rollbackd.config.schema_database import DatabaseSpec, Invariants
 from rollbackd.config.types import (
     Duration,
     Many,
@@ -66,7 +66,9 @@ Unavailable: TypeAlias = Annotated[
 class PlanSpec(Spec):
     """How a rollback is carried out."""
 
-    steps: Many[str] = Field(min_length=1, description="Executors, in order: app.")
+    steps: Many[str] = Field(
+        min_length=1, description="What is rolled back, in order: app, database."
+    )
     traffic: Word[Traffic] = Field(
         Traffic.DRAIN,
         description="drain cordons a machine around its update, stop all of them, keep none.",
@@ -165,18 +167,12 @@ class SuccessSpec(Spec):
     clear_for: Duration = Field(180.0, description="How long the triggers must stay clear.")
 
 
-def _none_yet(lines: tuple[str, ...]) -> tuple[str, ...]:
-    if lines:
-        raise refused("invariants are not part of this version yet", "leave them out")
-    return lines
-
-
 class AfterSpec(Spec):
     """How a rollback is proved."""
 
     smoke: Many[SmokeSpec] = Field((), description="Requests that must succeed.")
-    invariants: Annotated[Many[str], AfterValidator(_none_yet)] = Field(
-        (), description="SQL that must hold; not part of this version yet."
+    invariants: Invariants = Field(
+        (), description="SQL that must hold in the target's database, as in database.invariants."
     )
     success_when: SuccessSpec = Field(SuccessSpec(), description="When the rollback is proved.")
     monitor: Duration = Field(15.0, description="How long to look on before traffic is restored.")
@@ -225,6 +221,9 @@ class TargetSpec(Spec):
         "deploy-failed.",
     )
     plans: dict[str, Any] = Field({}, description="Ways to roll back; `app` is always there.")
+    database: DatabaseSpec | None = Field(
+        None, description="The app's Postgres; needed to roll it back."
+    )
     safety: SafetySpec = Field(SafetySpec(), description="Gates and their times.")
     after: AfterSpec = Field(AfterSpec(), description="Proof after a rollback.")
 

@@ -35,5 +35,8 @@ class Scope:
         place = self._place()
         return place.key or place.node.mark
 
+    def value_mark(self) -> Mark:
+        return self._place().node.mark
+
     def _place(self) -> Place:
         return reach(self.root, self.path)

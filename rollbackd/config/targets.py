@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, TypeAdapter
 
 from rollbackd.config.compiled import after, plan, safety
+from rollbackd.config.database import (
+    DatabaseSettings,
+    at_hand,
+    compile_database,
+    judge_plan,
+    warn_of_password,
+)
 from rollbackd.config.diagnostics import Findings
 from rollbackd.config.fingerprints import fingerprints, signals
 from rollbackd.config.nodes import Entry, Leaf, Table, reach, shown
@@ -53,6 +60,7 @@ class TargetSettings:
     control: tuple[str, ...]
     prometheus_url: str | None
     prometheus_of_fly: bool = False
+    database: DatabaseSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +88,14 @@ def compile_target(name: str, table: Table, around: Around, scope: Scope) -> Com
     if settings and settings.fly is None and settings.url is None:
         scope.key_error("a target needs fly: {app: …} or url", "fly is needed to roll back")
     _warn_of_tokens(table, scope)
+    warn_of_password(table, scope)
     table = _with_probes(table, settings)
     probes = _probes(table, around, Scope(root=table, findings=scope.findings))
     table = _with_triggers(table, probes, settings)
     inner = Scope(root=table, findings=scope.findings)
-    plans = _plans(table, around, inner)
+    plans = _plans(table, around, spec, inner)
     triggers = _triggers(table, probes, plans, settings, inner)
+    database = compile_database(spec, inner) if spec else None
     made = {probe: setup for probe, setup in probes.items() if setup is not None}
     if spec is None or settings is None:
         return None
@@ -99,7 +109,10 @@ def compile_target(name: str, table: Table, around: Around, scope: Scope) -> Com
         after=after(spec.after),
         settings=_json(settings, made, table),
         fingerprints=fingerprints(table, made, triggers),
+        database=database[0] if database else None,
     )
+    if database:
+        settings = replace(settings, database=database[1])
     return Compiled(policy=policy, settings=settings, probes=made, written=written)
 
 
@@ -127,7 +140,11 @@ def same_host(url: str, other: str) -> bool:
 def _warn_of_tokens(table: Table, scope: Scope) -> None:
     probes = table.get("probes")
     names = probes.entries if isinstance(probes, Table) else ()
-    for path in (("fly", "token"), *(("probes", name, "supabase", "token") for name in names)):
+    for path in (
+        ("fly", "token"),
+        ("database", "supabase", "token"),
+        *(("probes", name, "supabase", "token") for name in names),
+    ):
         place = reach(table, path)
         if len(place.path) < len(path) or not isinstance(place.node, Leaf):
             continue
@@ -162,8 +179,9 @@ def _with_triggers(
 
 
 def _probes(table: Table, around: Around, scope: Scope) -> dict[str, ProbeSetup | None]:
+    has = at_hand(table)
     return {
-        name: compile_probe(entry.node, around.plugins, scope.into("probes", name))
+        name: compile_probe(entry.node, around.plugins, scope.into("probes", name), has=has)
         for name, entry in _named(table, "probes", scope).items()
     }
 
@@ -186,7 +204,9 @@ def _triggers(
     return compile_triggers(entries, known, scope.into("triggers"))
 
 
-def _plans(table: Table, around: Around, scope: Scope) -> dict[str, PlanPolicy]:
+def _plans(
+    table: Table, around: Around, target: TargetSpec | None, scope: Scope
+) -> dict[str, PlanPolicy]:
     """A plan that was refused still counts as known: one error a mistake."""
     plans = {DEFAULT_PLAN: plan(DEFAULT_PLAN, PlanSpec(steps=("app",)))}
     for name, entry in _named(table, "plans", scope).items():
@@ -199,6 +219,13 @@ def _plans(table: Table, around: Around, scope: Scope) -> dict[str, PlanPolicy]:
                 hint = closest(step, around.steps)
                 scope.into("plans", name, "steps", at).error(f"unknown step {step!r}", hint)
         plans[name] = plan(name, spec)
+        if target is not None:
+            judge_plan(
+                plans[name],
+                target.database,
+                scope.into("plans", name),
+                has_fly=target.fly is not None,
+            )
     return plans
 
 

@@ -98,6 +98,8 @@ class Maker:
                     platform=platform,
                     store=self._store,
                     clock=self._clock,
+                    database=target.database.access if target.database else None,
+                    supabase=self._supabase(target),
                 )
             )
         parts.controls[name] = HttpControl(
@@ -114,6 +116,7 @@ class Maker:
         self, parts: Parts, name: TargetName, probe: ProbeName, target: TargetSettings
     ) -> Watched:
         setup = parts.loaded.probe_configs[name, probe]
+        database = parts.loaded.policy.targets[name].database
         context = ProbeContext(
             target=name,
             name=probe,
@@ -130,6 +133,8 @@ class Maker:
             supabase=SupabaseAccess(
                 url=self._settings.supabase_url, token=self._settings.supabase_token
             ),
+            database=target.database.access if target.database else None,
+            invariants=database.invariants if database else (),
         )
         return Watched(
             target=name,
@@ -176,6 +181,12 @@ class Maker:
                 rng=self._rng,
             )
         return self._clients[secret]
+
+    def _supabase(self, target: TargetSettings) -> SupabaseAccess:
+        """The Management API of the target's project, with its own token where it has one."""
+        own = target.database.token if target.database else None
+        settings = self._settings
+        return SupabaseAccess(url=settings.supabase_url, token=own or settings.supabase_token)
 
     def _prometheus(self, target: TargetSettings) -> PrometheusAccess | None:
         return prometheus_access(self._settings, target)

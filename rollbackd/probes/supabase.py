@@ -50,12 +50,16 @@ class SupabaseProbe:
 
     kind: ClassVar[str] = "supabase"
     Config: ClassVar[type[SupabaseConfig]] = SupabaseConfig
-    dependency: ClassVar[bool] = True
 
     @classmethod
     def measure(cls, config: SupabaseConfig) -> MeasureKind:
         del config
         return MeasureKind.CHECK
+
+    @classmethod
+    def dependency(cls, config: SupabaseConfig) -> bool:
+        del config
+        return True
 
     @classmethod
     def defaults(cls) -> dict[str, float]:

@@ -86,6 +86,7 @@ class FakeQuery(_Fake):
 PLUGINS: dict[str, Any] = {
     plugin.kind: plugin for plugin in (FakeEdge, FakeFly, FakeHttp, FakeQuery)
 }
+STEPS = frozenset({"app", "database"})
 ENVIRON = {"ROLLBACKD_PROMETHEUS_URL": "http://prometheus.test:9090"}
 
 
@@ -93,7 +94,7 @@ def load_text(tmp_path: Any, text: str | bytes, **environ: str) -> Loaded:
     """Write the text as rollback-monitoring.yml and load it with the fake plugins."""
     path = tmp_path / "rollback-monitoring.yml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
-    return load(path, ENVIRON | environ, plugins=PLUGINS)
+    return load(path, ENVIRON | environ, plugins=PLUGINS, steps=STEPS)
 
 
 def refusals(tmp_path: Any, text: str | bytes, **environ: str) -> list[Diagnostic]:

@@ -138,7 +138,7 @@ VALUES = [
         "a number of machines",
     ),
     ("a relative smoke path", HEAD + "    after: {smoke: [{path: up}]}\n", 5, "match pattern"),
-    ("invariants", HEAD + "    after: {invariants: [SELECT 1]}\n", 5, "not part of this version"),
+    ("invariants", HEAD + "    after: {invariants: [DROP TABLE x]}\n", 5, "not a query"),
     ("a ratio over 100 %", HEAD + "safety: {mass: {or_share: 130%}}\n", 5, "a ratio over 100 %"),
 ]
 

@@ -37,8 +37,9 @@ def ending(rows: Sequence[StepRow]) -> Ending:
         for row in rows
         if row.step.phase in _JUDGES and row.result.get("passed") is False
     ]
-    details = findings + _unreached(rows) + _degraded(rows)
     proof = next((r for r in rows if r.step.kind == "prove" and "outcome" in r.result), None)
+    said = [str(proof.result["detail"])] if proof and proof.result.get("detail") else []
+    details = findings + said + _unreached(rows) + _degraded(rows)
     outcome = RollbackOutcome.RECOVERED_UNPROVEN
     if proof is not None:
         outcome = RollbackOutcome(str(proof.result["outcome"]))
@@ -57,6 +58,15 @@ def ending(rows: Sequence[StepRow]) -> Ending:
 def over(state: RollbackState, outcome: RollbackOutcome, detail: str) -> Ending:
     """An end that the rows alone do not tell."""
     return Ending(state=state, outcome=outcome, detail=detail)
+
+
+def undone(rows: Sequence[StepRow]) -> RollbackOutcome:
+    """Of one that left nothing behind. A step that says `once` is not tried again by itself: where
+    it was tried, a person must look before anything happens.
+    """
+    if any(row.attempts and row.step.params.get("once") is True for row in rows):
+        return RollbackOutcome.FAILED
+    return RollbackOutcome.FAILED_BEFORE_EFFECT
 
 
 def ended(target: TargetName, rollback: RollbackId, at: float, end: Ending) -> RollbackEnded:

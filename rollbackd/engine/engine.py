@@ -22,7 +22,7 @@ from rollbackd.core.facts import (
 from rollbackd.core.model import Decision, RollBack, RollbackId, RollbackOutcome, TargetName
 from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Clock, Store
-from rollbackd.core.proof import Proof, Proved
+from rollbackd.core.proof import GAP_SECONDS, Proof, Proved
 from rollbackd.core.round import mass_of
 from rollbackd.core.runbook import Journal
 from rollbackd.core.snapshot import Snapshot
@@ -245,7 +245,8 @@ class Engine:
             began = self.clock.monotonic()
             await self._judge(name, now, mass=name in mass.failing)
             self.metrics.evaluated(name, self.clock.monotonic() - began)
-            await self._keep_ledger(name)
+            if name in self.states:  # else a reload took it away meanwhile
+                await self._keeping.keep_ledger(name, self.states[name].ledger)
 
     async def _judge(self, name: TargetName, now: float, *, mass: bool) -> None:
         decision = decide(self.policy, self.states[name], now, mass_failing=mass)
@@ -279,6 +280,7 @@ class Engine:
         self._rollbacks.begin(decision, self.proposals.frozen(state, decision))
 
     def _note_refusal(self, decision: RollBack, error: RollbackdError) -> None:
+        self.proposals.ask_where(decision, error)
         log.warning(
             events.ROLLBACK_NOT_BEGUN, rollback=decision.id, error=error.message, hint=error.hint
         )
@@ -287,13 +289,12 @@ class Engine:
             state.missing_images.add(decision.good.image)
 
     def _begin_proof(self, target: TargetName, rollback: RollbackId, switched_at: float) -> None:
+        began = self.states[target].rollbacks.begun(rollback)
         proof = Proof(
             trigger=self._orders.trigger(rollback),
             after=self.policy.targets[target].after,
             switched_at=switched_at,
+            undo=bool(began and began.undoes),
+            gap_seconds=max(GAP_SECONDS, 3 * self.policy.tick_seconds),
         )
         self._proving.begin(target, proof)
-
-    async def _keep_ledger(self, name: TargetName) -> None:
-        if name in self.states:
-            await self._keeping.keep_ledger(name, self.states[name].ledger)

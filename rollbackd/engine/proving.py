@@ -23,7 +23,13 @@ class Proving:
         self._pending: dict[TargetName, _Pending] = {}
 
     def begin(self, target: TargetName, proof: Proof) -> None:
-        """From now on verdicts count. A proof already begun for this target is replaced."""
+        """From now on verdicts count. A proof already begun for this target is replaced, and who
+        waits for it waits for this one: a resumed rollback tells of its switch once more.
+        """
+        pending = self._pending.get(target)
+        if pending is not None and not pending.proved.done():
+            pending.proof = proof
+            return
         self._pending[target] = _Pending(proof, asyncio.get_running_loop().create_future())
 
     def begun(self, target: TargetName) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from rollbackd.core.errors import (
@@ -24,6 +25,7 @@ from rollbackd.core.errors import (
     VersionConflict,
 )
 from rollbackd.core.model import JsonObject, RollbackId, TargetName
+from rollbackd.core.noting import NotesMidway
 from rollbackd.core.ports import Clock, Observation, Seen
 from rollbackd.core.proof import Proved
 from rollbackd.core.runbook import Phase, Plan, Step, StepState
@@ -84,7 +86,7 @@ class StepTaker:
         """Carry it out and write that down; None when it is done."""
         try:
             async with asyncio.timeout(_seconds_of(walk.plan, step) + _HUNG_SECONDS):
-                result = await walk.executor.apply(walk.plan, step, walk.results)
+                result = await _applied(walk, step)
         except (Stopped, Superseded, Fenced):
             raise  # started and in doubt: whoever goes on reads it back first
         except TimeoutError:
@@ -101,7 +103,7 @@ class StepTaker:
         why = error.message if error else ""
         try:
             observed = await self._patiently(
-                lambda: walk.executor.observe(walk.plan, step, walk.results), until
+                lambda: walk.executor.observe(walk.plan, step, walk.results_for(step)), until
             )
         except NotFound as gone:
             observed = Observation(seen=Seen.GONE, detail=gone.message)
@@ -164,6 +166,7 @@ class StepTaker:
                     "outcome": proved.outcome.value,
                     "recovered_at": proved.recovered_at,
                     "proved_at": proved.proved_at,
+                    **({"detail": proved.detail} if proved.detail else {}),
                 }
             case _:
                 return await self.pauses.wait(walk.executor.apply(plan, step, walk.results))
@@ -226,6 +229,14 @@ class StepTaker:
         if walk.progress().applied_any:
             return own
         return min(own, max(walk.plan.deadline_at - self.clock.now(), 0.0))
+
+
+async def _applied(walk: Walk, step: Step) -> JsonObject:
+    executor = walk.executor
+    if isinstance(executor, NotesMidway):
+        note = partial(walk.checkpoint, step)
+        return await executor.apply_noting(walk.plan, step, walk.results, note)
+    return await executor.apply(walk.plan, step, walk.results)
 
 
 def _may_pass(error: RollbackdError, conflicts: int) -> bool:

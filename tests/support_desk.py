@@ -133,8 +133,12 @@ class FakeDesk:
         kind: str,
         dry_run: bool,
         by: str,
+        plan_hash: str = "",
+        to_migration: str = "",
     ) -> JsonObject:
         order: JsonObject = {"target": target, "to": to, "plan": plan, "reason": reason}
+        order |= {"plan_hash": plan_hash} if plan_hash else {}
+        order |= {"to_migration": to_migration} if to_migration else {}
         self.orders.append({**order, "class": kind, "dry_run": dry_run, "by": by})
         self._known(target)
         return PLAN if dry_run else {"rollback": "r9", **PLAN}

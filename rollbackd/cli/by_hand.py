@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from rollbackd.cli import show
@@ -46,6 +46,7 @@ class Wish:
     dry_run: bool
     json: bool
     confirm: Callable[[str, JsonObject], None]
+    to_migration: str
     print_plan: Callable[[JsonObject], None]
 
 
@@ -95,14 +96,17 @@ async def _work(settings: Settings, loaded: Loaded, wish: Wish) -> int:
             wish.print_plan(shapes.plan(plan))
             return 0
         wish.confirm(name, shapes.plan(plan))
+        if isinstance(order, RollBack):
+            order = replace(order, plan_hash=plan.hash)
         end = await (hands.go_on(order) if isinstance(order, Journal) else hands.carry_out(order))
     return _print_end(end, json=wish.json)
 
 
 async def _decided(hands: Hands, name: Any, wish: Wish) -> RollBack:
     return await hands.decide(
-        name, to=wish.to, plan=wish.plan, reason=wish.reason, by=f"{whoami()}, no daemon alive"
-    )
+        name, to=wish.to, plan=wish.plan, reason=wish.reason, by=f"{whoami()}, no daemon alive",
+        to_migration=wish.to_migration,
+    )  # fmt: skip
 
 
 def _print_end(end: JsonObject, *, json: bool) -> int:

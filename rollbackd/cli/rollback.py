@@ -37,6 +37,12 @@ def rollback(
         str | None, typer.Option("--to", help="Release to go back to: 41 or v41.")
     ] = None,
     plan: Annotated[str | None, typer.Option("--plan", help="Plan of the YAML.")] = None,
+    to_migration: Annotated[
+        str, typer.Option("--to-migration", help="The newest migration that stays.")
+    ] = "",
+    plan_hash: Annotated[
+        str, typer.Option("--plan-hash", help="Approve the plan of this hash, and no other.")
+    ] = "",
     kind: Annotated[Kind, typer.Option("--class", help="What kind of trouble.")] = Kind.BUG,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -51,6 +57,9 @@ def rollback(
         asked["to"] = version(to)
     if plan is not None:
         asked["plan"] = plan
+    if to_migration:
+        asked["to_migration"] = to_migration
+    confirm = partial(_confirmed, yes=yes, plan_hash=plan_hash)
     with Daemon() as daemon:
         try:
             name = daemon.pick(target)
@@ -66,15 +75,17 @@ def rollback(
                 reason=f"{kind}: {reason.strip()}",
                 dry_run=dry_run,
                 json=json,
-                confirm=_nothing if yes else _confirm,
+                confirm=confirm,
+                to_migration=to_migration,
                 print_plan=partial(_print_plan, json=json),
             )
             raise typer.Exit(roll_back(gone, wish)) from None
         if dry_run:
             _print_plan(planned, json=json)
             return
-        if not yes:
-            _confirm(name, planned)
+        confirm(name, planned)
+        if planned.get("asks"):  # bound to what was seen: another plan is refused
+            asked["plan_hash"] = planned.get("hash")
         begun = daemon.post(path, {**asked, "dry_run": False})
         if no_wait:
             _print_begun(begun, json=json)
@@ -101,8 +112,22 @@ def _confirm(name: str, planned: JsonObject) -> None:
         raise typer.Exit(1)
 
 
-def _nothing(_name: str, _planned: JsonObject) -> None:
-    """--yes was said."""
+def _confirmed(name: str, planned: JsonObject, *, yes: bool, plan_hash: str) -> None:
+    """Raises where nobody said yes. Of a plan that only a person may approve, --yes is not enough
+    said: nobody knows what it will be when that is typed.
+    """
+    found = str(planned.get("hash", ""))
+    if plan_hash and plan_hash != found:
+        raise UsageError(f"the plan is {found} now, not {plan_hash}", hint="look with --dry-run")
+    if plan_hash:
+        return
+    if not yes:
+        _confirm(name, planned)
+    elif planned.get("asks"):
+        raise UsageError(
+            f"--yes does not approve this plan: {planned['asks']}",
+            hint=f"look with --dry-run, then --plan-hash {found}",
+        )
 
 
 def _someone_there() -> bool:
@@ -118,6 +143,8 @@ def _print_plan(plan: JsonObject, *, json: bool) -> None:
         f", plan {plan.get('name')}",
         style="bold",
     )
+    if plan.get("asks"):
+        show.line(f"  needs approval: {plan['asks']} (plan hash {plan.get('hash')})")
     notes = plan.get("notes")
     for note in notes if isinstance(notes, list) else []:
         show.line(f"  {note}")

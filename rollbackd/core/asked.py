@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rollbackd.core.errors import PlanRefused
 from rollbackd.core.model import RollBack, RollbackId, TargetName
 from rollbackd.core.rules import Mode
 from rollbackd.core.runbook import Plan
@@ -31,6 +32,16 @@ class Withdrawn:
     at: float
     rollback: RollbackId
     why: str
+
+
+class NeedsApproval(PlanRefused):
+    """Only a person may say yes to this very plan: `plan.asks` says why."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(
+            f"needs approval: {plan.asks}", hint=f"look at it; its plan hash is {plan.hash}"
+        )
+        self.plan = plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

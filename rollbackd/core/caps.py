@@ -86,7 +86,7 @@ def reach_of(
         base=base,
         window=window_on(target.safety.windows, state.local_minutes),
         budget_spent=state.rollbacks.budget_left(now, target.safety) == 0,
-        doubts=_doubts(state, trigger, now, back_to),
+        doubts=_doubts(state, trigger, now, back_to, proposal),
         approved_by=_approved_by(target, state, verdict, now, proposal),
         rejected_by=state.rollbacks.rejected.get(proposal, "") if proposal else "",
         overdue_seconds=_overdue(target, state, now, proposal),
@@ -120,8 +120,17 @@ def _is_on(window: TimeWindow, weekday: int, minute: int) -> bool:
     return (weekday - 1) % 7 in window.days and minute < window.to_minute
 
 
-def _doubts(state: TargetState, trigger: Trigger, now: float, goal: Goal | None) -> tuple[str, ...]:
+def _doubts(
+    state: TargetState,
+    trigger: Trigger,
+    now: float,
+    goal: Goal | None,
+    proposal: RollbackId | None,
+) -> tuple[str, ...]:
     doubts = []
+    asked = state.rollbacks.proposal
+    if asked is not None and asked.rollback == proposal and asked.plan.asks:
+        doubts.append(asked.plan.asks)
     if goal is not None and goal.standing is Standing.UNKNOWN:
         doubts.append(f"v{goal.release.version} was never seen well")
     if trust_of(trigger, state, now)[0] is Trust.UNKNOWN:

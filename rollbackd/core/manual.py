@@ -20,6 +20,8 @@ def manual(
     reason: str,
     by: str,
     undoes: RollbackId | None = None,
+    plan_hash: str = "",
+    to_migration: str = "",
 ) -> RollBack | Hold:
     """A rollback a person asked for: it needs no verdict, and no mode, pause or budget stops it."""
     running, bad = state.rollbacks.running, state.current
@@ -57,6 +59,8 @@ def manual(
         why=reason,
         requested_by=by,
         undoes=undoes,
+        plan_hash=plan_hash,
+        to_migration=to_migration,
         later_version=later,
         evidence={"goal_standing": state.ledger.standing(good).value},
         verdicts=tuple(judge(trigger, state, now) for trigger in target.triggers),

@@ -191,6 +191,8 @@ class RollBack:
     verdicts: tuple[Verdict, ...] = ()
     proposed_at: float | None = None  # when its plan was frozen, where a person was asked first
     undoes: RollbackId | None = None  # the rollback that a person calls a false alarm
+    plan_hash: str = ""  # of the plan that the person who ordered it had looked at
+    to_migration: str = ""  # the newest migration that stays, where a person named one
 
     @property
     def automatic(self) -> bool:

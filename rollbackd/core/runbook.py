@@ -87,6 +87,7 @@ class Plan:
 
     `settings` is what the executor needs besides the steps (app, image, release definition, …).
     `parallel`: how many steps of the execute phase may run side by side.
+    `asks`: why a person must approve this very plan, whatever the mode; empty: nobody has to.
     """
 
     rollback: RollbackId
@@ -100,6 +101,7 @@ class Plan:
     hash: str
     settings: JsonObject
     notes: tuple[str, ...] = ()
+    asks: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -101,13 +101,21 @@ class Hands(AbstractAsyncContextManager["Hands"]):
         return TargetName(target)
 
     async def decide(
-        self, name: TargetName, *, to: int | None, plan: str | None, reason: str, by: str
+        self,
+        name: TargetName,
+        *,
+        to: int | None,
+        plan: str | None,
+        reason: str,
+        by: str,
+        to_migration: str = "",
     ) -> RollBack:
         """What a person asked for, from what is remembered and what the platform shows now."""
         state = await self._look(name)
         return asked_for(
-            self._engine.policy, state, self._clock.now(), to=to, plan=plan, reason=reason, by=by
-        )
+            self._engine.policy, state, self._clock.now(), to=to, plan=plan, reason=reason, by=by,
+            to_migration=to_migration,
+        )  # fmt: skip
 
     async def _look(self, name: TargetName) -> TargetState:
         platform = self._parts.platforms.get(name)

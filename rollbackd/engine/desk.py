@@ -112,6 +112,8 @@ class Desk(Control):
         kind: str,
         dry_run: bool,
         by: str,
+        plan_hash: str = "",
+        to_migration: str = "",
     ) -> JsonObject:
         """A rollback by hand: the plan for `dry_run`, else the id of the one that began."""
         state = self._state(target)
@@ -124,6 +126,8 @@ class Desk(Control):
                 plan=plan,
                 reason=f"{kind}: {reason}" if kind else reason,
                 by=by,
+                plan_hash=plan_hash,
+                to_migration=to_migration,
             )
         except Rejected:
             held = await self._held(state.policy.name)
@@ -248,13 +252,18 @@ def asked_for(
     plan: str | None,
     reason: str,
     by: str,
+    plan_hash: str = "",
+    to_migration: str = "",
 ) -> RollBack:
     """What a person asked for, as a decision. Raises Rejected with the reason why it cannot be."""
     triggers, plans = state.policy.triggers, state.policy.plans
     name = plan or (triggers[0].plan if triggers else "app")
     if name not in plans:
         raise UsageError(f"no plan {name!r}", hint=f"plans: {', '.join(sorted(plans))}")
-    decision = manual(policy, state, now, to_version=to, plan=name, reason=reason, by=by)
+    decision = manual(
+        policy, state, now, to_version=to, plan=name, reason=reason, by=by,
+        plan_hash=plan_hash, to_migration=to_migration,
+    )  # fmt: skip
     if isinstance(decision, Hold):
         why = decision.why or decision.reason.value
         raise Rejected(why, hint=f"rollbackd explain {decision.target} says more")

@@ -10,7 +10,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
+from rollbackd.core.asked import NeedsApproval
 from rollbackd.core.errors import PlanRefused, RollbackdError, TemporaryError
+from rollbackd.core.model import RollBack
 from rollbackd.core.ports import Observation, Seen
 from rollbackd.core.proposing import changed
 from rollbackd.core.runbook import Journal, Phase, Plan, Progress, RollbackState, Step, StepState
@@ -32,10 +34,15 @@ def waits_for_a_person(journal: Journal) -> bool:
     return journal.state is RollbackState.HOLDING and not journal.reason.startswith(STOPPED_MARK)
 
 
-def as_approved(frozen: Plan, fresh: Plan) -> Plan:
+def as_approved(decision: RollBack, frozen: Plan | None, fresh: Plan) -> Plan:
     """The plan that a person approved, with the deadline of now. Raises PlanRefused where what it
-    rests on changed; `fresh` is the same plan made again.
+    rests on changed; `fresh` is the same plan made again. With none frozen the fresh one, or
+    NeedsApproval where only a person may say yes to it and nobody has seen it.
     """
+    if frozen is None:
+        if fresh.asks and decision.plan_hash != fresh.hash:
+            raise NeedsApproval(fresh)
+        return fresh
     why = changed(frozen, fresh)
     if why:
         raise PlanRefused(f"not the plan that was approved: {why}", hint="rollbackd status")
@@ -113,7 +120,7 @@ async def _stands_as_wanted(walk: Walk) -> bool:
 
 
 async def _observe(walk: Walk, step: Step) -> Observation:
-    return await walk.executor.observe(walk.plan, step, walk.results)
+    return await walk.executor.observe(walk.plan, step, walk.results_for(step))
 
 
 async def _still_applies(walk: Walk) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from rollbackd.core.asked import Proposed, Withdrawn
+from rollbackd.core.asked import NeedsApproval, Proposed, Withdrawn
 from rollbackd.core.caps import proposal_name
 from rollbackd.core.errors import RollbackdError
 from rollbackd.core.facts import TargetFact
@@ -86,12 +86,21 @@ class Proposals:
             self._planning.discard(name)
 
     def _tell(self, decision: RollBack, plan: Plan, asked: Proposed | None) -> None:
-        now = self.clock.now()
         if asked is not None:
             why = changed(asked.plan, plan)
             if why:
                 self.withdraw(asked, why)
             return
+        self._ask(decision, plan)
+
+    def ask_where(self, decision: RollBack, refused: RollbackdError) -> None:
+        """Ask although the mode asks nobody, where the plan that was made does."""
+        if isinstance(refused, NeedsApproval):
+            self._next_at[decision.target] = self.clock.now() + LOOK_AGAIN_SECONDS
+            self._ask(decision, refused.plan)
+
+    def _ask(self, decision: RollBack, plan: Plan) -> None:
+        now = self.clock.now()
         name = proposal_name(decision.target, decision.bad, decision.good)
         log.warning(
             events.PROPOSAL_MADE,

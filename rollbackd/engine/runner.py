@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from rollbackd.core.asked import NeedsApproval
 from rollbackd.core.errors import Fenced, Rejected, RollbackdError, Stopped, Superseded
 from rollbackd.core.facts import RollbackStarted, RollbackSwitched, TargetFact
 from rollbackd.core.model import RollBack, RollbackId, RollbackOutcome, TargetName
@@ -28,6 +29,7 @@ from rollbackd.engine.ending import (
     over,
     release_version,
     switched_at,
+    undone,
 )
 from rollbackd.engine.group import next_group, take_group
 from rollbackd.engine.leaving import Leaving, Left, past_return
@@ -74,8 +76,8 @@ class Runner:
         """
         try:
             self.stop.check(f"rollback of {decision.target}")
-            plan = await self.executor_for(decision.target).plan(decision)
-            plan = plan if frozen is None else going_on.as_approved(frozen, plan)
+            fresh = await self.executor_for(decision.target).plan(decision)
+            plan = going_on.as_approved(decision, frozen, fresh)
             journal = await self.store.begin(decision, plan)
         except RollbackdError as error:
             self._refused(decision, error)
@@ -227,8 +229,7 @@ class Runner:
             return await self._undo(walk, detail)
         await going_on.let_go(walk)
         if untouched and not still:
-            failed = RollbackState.FAILED, RollbackOutcome.FAILED_BEFORE_EFFECT
-            return await self._end(walk, over(*failed, detail))
+            return await self._end(walk, over(RollbackState.FAILED, undone(walk.rows), detail))
         return await self._end(walk, over(*_HELD, detail))
 
     async def _undo(self, walk: Walk, why: str) -> RollbackOutcome:
@@ -240,8 +241,8 @@ class Runner:
         if left:
             detail = f"{why}; not undone: {', '.join(left)}; run scripts/rollback/let-go.sh"
             return await self._end(walk, over(*_HELD, detail))
-        failed = RollbackState.COMPENSATED, RollbackOutcome.FAILED_BEFORE_EFFECT
-        return await self._end(walk, over(*failed, f"{why}; traffic was given back"))
+        end = RollbackState.COMPENSATED, undone(walk.rows)
+        return await self._end(walk, over(*end, f"{why}; traffic was given back"))
 
     async def _stand_still(self, walk: Walk, stopped: Stopped) -> None:
         """A person said stop: nothing is sent until the file is gone, then it is checked anew."""
@@ -279,10 +280,9 @@ class Runner:
     def _refused(self, decision: RollBack, error: RollbackdError) -> None:
         words = {"rollback": decision.id, "target": decision.target}
         self.events(events.ROLLBACK_REFUSED, {**words, "error": error.message, "hint": error.hint})
-        if not decision.automatic or self.stop.draining:
-            return  # a person is answered; a successor decides afresh and at once
-        failed = RollbackState.FAILED, RollbackOutcome.FAILED_BEFORE_EFFECT
-        end = over(*failed, error.message)
+        if not decision.automatic or self.stop.draining or isinstance(error, NeedsApproval):
+            return  # a person is answered or asked; a successor decides afresh and at once
+        end = over(RollbackState.FAILED, RollbackOutcome.FAILED_BEFORE_EFFECT, error.message)
         self.publish(ended(decision.target, decision.id, self.clock.now(), end))
 
     async def _prove(self, target: TargetName, rollback: RollbackId) -> Proved:

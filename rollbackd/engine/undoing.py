@@ -24,7 +24,7 @@ async def undo(walk: Walk) -> list[str]:
 
 async def _stands(walk: Walk, step: Step) -> bool:
     try:
-        observed = await walk.executor.observe(walk.plan, step, walk.results)
+        observed = await walk.executor.observe(walk.plan, step, walk.results_for(step))
     except RollbackdError:
         return True  # cannot tell: the careful answer
     return observed.seen is Seen.DONE

@@ -64,6 +64,11 @@ class Walk:
             if row.state in {StepState.DONE, StepState.SKIPPED}
         }
 
+    def results_for(self, step: Step) -> Mapping[int, JsonObject]:
+        """Those, and what this very step noted before it came to an end."""
+        noted = dict(self._rows[step.seq].result)
+        return {**self.results, step.seq: noted} if noted else self.results
+
     @property
     def moved_at(self) -> float:
         """When this rollback last did anything."""

@@ -5,8 +5,6 @@ Pure but for reading and for keeping configs: env values stay in blobs, the plan
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +19,7 @@ from rollbackd.executors.app_machine import runs
 from rollbackd.executors.app_steps import steps_of
 from rollbackd.executors.app_traffic import serving
 from rollbackd.executors.app_words import Job
+from rollbackd.executors.plan_hash import digest, plan_hash
 from rollbackd.fly.config_restore import difference
 from rollbackd.fly.json_shape import list_at, text_at
 from rollbackd.fly.machine_view import (
@@ -77,7 +76,7 @@ async def make_plan(
         settings=settings,
         notes=(*goal.notes, *notes),
     )
-    return replace(plan, hash=_hash(plan))
+    return replace(plan, hash=plan_hash(plan))
 
 
 def _refuse_impossible(platform: FlyPlatform, fleet: Sequence[JsonObject]) -> None:
@@ -218,7 +217,7 @@ def _settings(
         "app": platform.app,
         "image": goal.image,
         "definition_key": _definition_key(decision),
-        "definition": _digest(goal.definition),
+        "definition": digest(goal.definition),
         "good": {"id": decision.good.id, "version": decision.good.version},
         "newest_version": known_newest(decision),
         "strategy": policy.strategy.value,
@@ -231,7 +230,7 @@ def _settings(
 def _rests_on(candidates: Sequence[Candidate]) -> JsonObject:
     """Of every machine to change: its version now, and the hash of the config it is to have."""
     return {
-        text_at(c.machine, "id"): f"{version_of(c.machine)} {_digest(c.config)}" for c in candidates
+        text_at(c.machine, "id"): f"{version_of(c.machine)} {digest(c.config)}" for c in candidates
     }
 
 
@@ -243,16 +242,3 @@ def parallel(policy: PlanPolicy, fleet: Sequence[JsonObject], jobs: Sequence[Job
     wanted = int(asked) if asked >= 1 else math.ceil(asked * len(jobs))
     serves = sum(1 for machine in fleet if serving(machine))
     return max(1, min(wanted, serves - 1))
-
-
-def _hash(plan: Plan) -> str:
-    steps = [
-        (step.seq, step.phase, step.kind, step.name, step.params, step.mutates)
-        for step in plan.steps
-    ]
-    return _digest([steps, plan.settings, plan.parallel, plan.name])
-
-
-def _digest(value: object) -> str:
-    text = json.dumps(value, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -136,7 +136,7 @@ def plan(frozen: Plan) -> JsonObject:
         "to_version": frozen.to_version,
         "deadline_at": _number(frozen.deadline_at),
         "hash": frozen.hash,
-        "notes": list[Json](frozen.notes),
+        "notes": list[Json](frozen.notes), "asks": frozen.asks,
         "steps": [
             {"seq": s.seq, "phase": str(s.phase), "kind": s.kind, "name": s.name,
              "mutates": s.mutates}

@@ -28,7 +28,7 @@ _Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
 _TARGET = "/api/v1/targets/{target}"
 _MOST_ROLLBACKS = 1000
 _LIMIT = re.compile(r"[1-9][0-9]{0,3}")
-_ORDER = frozenset({"to", "plan", "reason", "class", "dry_run"})
+_ORDER = frozenset({"to", "plan", "reason", "class", "dry_run", "plan_hash", "to_migration"})
 
 
 def private_app(desk: Desk, *, tokens: Tokens, count: Count, trusted: bool = False) -> Frame:
@@ -142,6 +142,8 @@ class _Rooms:
             kind=asked.text("class", ""),
             dry_run=dry_run,
             by=by,
+            plan_hash=asked.text("plan_hash", ""),
+            to_migration=asked.text("to_migration", ""),
         )
         if dry_run:
             return JSONResponse(answer)

@@ -36,6 +36,8 @@ class Desk(Protocol):
         kind: str,
         dry_run: bool,
         by: str,
+        plan_hash: str = "",
+        to_migration: str = "",
     ) -> JsonObject:
         """The plan for a dry run, else the plan with the `rollback` id of the one that began."""
         ...

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from rollbackd.core.asked import Proposed
 from rollbackd.core.decide import case_of, critical, roll_back
 from rollbackd.core.gates import first_held
 from rollbackd.core.known_good import goal
-from rollbackd.core.model import RollBack, TriggerState
+from rollbackd.core.model import RollBack, TriggerState, Verdict
 from rollbackd.core.policy import Policy
 from rollbackd.core.rules import Mode
 from rollbackd.core.runbook import Plan
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import judge
-
-_CLEARED: Final = frozenset({TriggerState.OK, TriggerState.PENDING})
 
 
 def proposed(
@@ -49,7 +46,7 @@ def withdrawn(state: TargetState, asked: Proposed, now: float) -> str:
     trigger = state.triggers.get(decision.trigger) if decision.trigger is not None else None
     if trigger is None:
         return "its trigger is not configured any more"
-    if judge(trigger, state, now).state in _CLEARED:
+    if _cleared(judge(trigger, state, now), asked.at):
         return f"{trigger.name} cleared"
     known = max(decision.bad.version, decision.later_version or 0)
     if newest is not None and newest.version > known:
@@ -61,6 +58,13 @@ def withdrawn(state: TargetState, asked: Proposed, now: float) -> str:
         return f"v{decision.good.version} is not what it would go back to any more"
     mode = state.wanted_mode(now).cap(trigger.mode or Mode.AUTO)
     return "the mode is observe" if mode is Mode.OBSERVE else ""
+
+
+def _cleared(verdict: Verdict, asked_at: float) -> bool:
+    """Not where it began anew after a gap: it was never seen clear, and may be breached again."""
+    if verdict.state is TriggerState.PENDING:
+        return verdict.since <= asked_at
+    return verdict.state is TriggerState.OK
 
 
 def changed(frozen: Plan, fresh: Plan) -> str:

@@ -150,6 +150,18 @@ def test_it_is_withdrawn_when_the_trigger_clears() -> None:
     assert why(world, 156) == "health-down cleared"
 
 
+def test_a_trigger_that_is_pending_anew_after_a_gap_withdraws_nothing() -> None:
+    world = asking()
+    propose(world)
+    world.fail(400, 410, 420)  # nobody looked for long, and it fails still
+
+    assert (world.reason(421), why(world, 421)) == (R.PENDING, "")
+    world.fail(430)
+    assert (world.reason(431), why(world, 431)) == (R.AWAITING_APPROVAL, "")
+    world.ok(440, 450, 460, 470)
+    assert why(world, 471) == "health-down cleared"
+
+
 def test_blindness_and_missing_data_withdraw_nothing() -> None:
     world = asking()
     propose(world)

@@ -82,6 +82,8 @@ def replay(
             _tell_differences(Comparison(*runs), source, as_json=json_)
         else:
             _tell(runs[0], source, as_json=json_)
+        if runs[0].releases.began_at is None:
+            _complain("no fact was told: there is nothing to judge")
         bad = source.bad_lines()
     raise typer.Exit(1 if strict and bad else 0)
 

@@ -165,6 +165,14 @@ class Deploys:
         """Which release a machine ran at the newest look; None where it was not seen."""
         return next((m.release_version for m in self.machines or () if m.id == machine), None)
 
+    def runs_the_same(self, version: int) -> bool:
+        """Whether it is another release than the current one, with the same content."""
+        current = self.current
+        if current is None or current.version == version:
+            return False
+        older = next((r for r in self.known if r.version == version), None)
+        return older is not None and same_content(older.content, current.content)
+
     def on(self, release: Release) -> int:
         """How many machines run it."""
         return sum(self._runs(m, release) for m in self.machines or ())

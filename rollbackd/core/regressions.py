@@ -43,13 +43,15 @@ class Regressions:
             watch.take(sample.at, sample.probe, sample.measure, outcome, counts=counts)
 
     def take_part(self, sample: Sample, deploys: Deploys) -> None:
-        """One machine's share: of the current release, or of one before it."""
+        """One machine's share: of the current release, or of one before it. An older one with its
+        content is no other arm: what they differ in is chance.
+        """
         watches = self._by_probe.get(sample.probe, ())
         current = deploys.current
         version = deploys.version_of(sample.machine) if sample.version is None else sample.version
         if not watches or current is None or version is None or version > current.version:
             return
-        if not sound(sample.measure):
+        if not sound(sample.measure) or deploys.runs_the_same(version):
             return
         who, new = sample.machine or f"v{version}", version == current.version
         for watch in watches:

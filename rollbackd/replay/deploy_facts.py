@@ -53,7 +53,7 @@ class DeployFacts:
                 fields.known_keys(row, common | {"machines", "foreign_leases"})
                 return self._machines(row, at, target)
             case "rollback_started":
-                known = {"rollback", "from", "to", "automatic", "trigger", "by", "reason"}
+                known = {"rollback", "from", "to", "automatic", "trigger", "undoes", "by", "reason"}
                 fields.known_keys(row, common | known)
                 return self._started(row, at, target)
             case _:
@@ -122,11 +122,11 @@ class DeployFacts:
                 return fields.name(one, key)
         if version is None:
             raise BadLine("a machine needs one of: version, content, image")
-        return self._known(version, target, "version").content
+        return self.known(version, target, "version").content
 
     def _started(self, row: Row, at: float, target: TargetName) -> RollbackStarted:
-        bad = self._known(fields.whole(row, "from"), target, "from")
-        good = self._known(fields.whole(row, "to"), target, "to")
+        bad = self.known(fields.whole(row, "from"), target, "from")
+        good = self.known(fields.whole(row, "to"), target, "to")
         trigger = fields.text(row, "trigger", "")
         rollback = fields.text(row, "rollback", "") or f"{target}-v{bad.version}-{int(at)}"
         return RollbackStarted(
@@ -137,9 +137,11 @@ class DeployFacts:
             good=good,
             automatic=fields.flag(row, "automatic") if "automatic" in row else bool(trigger),
             trigger=TriggerName(trigger) if trigger else None,
+            undoes=RollbackId(fields.name(row, "undoes")) if "undoes" in row else None,
         )
 
-    def _known(self, version: int, target: TargetName, key: str) -> Release:
+    def known(self, version: int, target: TargetName, key: str) -> Release:
+        """The release as it was told; `key` names it in what a bad line is told."""
         found = self._releases.get(target, {}).get(version)
         if found is None:
             raise BadLine(f"{key}: no release v{version} of {target} was told before")

@@ -10,24 +10,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
 from rollbackd.core.facts import (
-    Announced,
-    Approved,
     Check,
     CheckOutcome,
     Histogram,
     Measure,
     Miss,
-    Paused,
     Ratio,
-    Rejected,
-    Resumed,
     Sample,
-    Unlocked,
+    TargetFact,
     Value,
 )
-from rollbackd.core.model import ProbeName, RollbackId, TargetName
+from rollbackd.core.model import ProbeName, Release, TargetName
 from rollbackd.core.policy import Policy
-from rollbackd.replay import fields
+from rollbackd.replay import fields, people_facts
 from rollbackd.replay.deploy_facts import DeployFacts
 from rollbackd.replay.fields import BadLine, Row
 from rollbackd.replay.lines import lines, parse
@@ -65,12 +60,7 @@ class FactsFile:
             "machines": self._deploy_fact,
             "rollback_started": self._deploy_fact,
             "rollback_ended": self._deploy_fact,
-            "pause": self._pause,
-            "resume": self._resume,
-            "approve": self._answer,
-            "reject": self._answer,
-            "unlock": self._unlock,
-            "deploy": self._deploy,
+            **dict.fromkeys(people_facts.KINDS, self._people),
             "alert": self._alert,
             "config": self._config,
         }
@@ -157,41 +147,13 @@ class FactsFile:
     def _deploy_fact(self, row: Row, at: float) -> Told:
         return self._deploys.read(row, at, self._target(row), COMMON)
 
-    def _pause(self, row: Row, at: float) -> Paused:
-        fields.known_keys(row, COMMON | {"until", "for", "seconds", "by", "reason"})
-        ends = [key for key in ("until", "for", "seconds") if key in row]
-        if len(ends) != 1:
-            raise BadLine("a pause fact needs one of: until, for")
-        until = (
-            fields.time(row, "until") if ends == ["until"] else at + fields.duration(row, ends[0])
-        )
-        return Paused(
-            target=self._target(row), at=at, until=until, by=_by(row), reason=_reason(row)
-        )
+    def _people(self, row: Row, at: float) -> TargetFact:
+        target = self._target(row)
 
-    def _resume(self, row: Row, at: float) -> Resumed:
-        fields.known_keys(row, COMMON | {"by", "reason"})
-        return Resumed(target=self._target(row), at=at, by=_by(row))
+        def known(version: int, key: str) -> Release:
+            return self._deploys.known(version, target, key)
 
-    def _answer(self, row: Row, at: float) -> Approved | Rejected:
-        fields.known_keys(row, COMMON | {"rollback", "by", "reason"})
-        made = Approved if row["fact"] == "approve" else Rejected
-        rollback = RollbackId(fields.text(row, "rollback", ""))  # "": what is proposed then
-        return made(target=self._target(row), at=at, rollback=rollback, by=_by(row))
-
-    def _unlock(self, row: Row, at: float) -> Unlocked:
-        fields.known_keys(row, COMMON | {"by", "reason"})
-        return Unlocked(target=self._target(row), at=at, by=_by(row), reason=_reason(row))
-
-    def _deploy(self, row: Row, at: float) -> Announced:
-        fields.known_keys(row, COMMON | {"commit", "by", "url"})
-        return Announced(
-            target=self._target(row),
-            at=at,
-            commit=fields.text(row, "commit", ""),
-            by=_by(row),
-            url=fields.text(row, "url", ""),
-        )
+        return people_facts.read(row, at, target, common=COMMON, known=known)
 
     def _alert(self, row: Row, at: float) -> Noted:
         # What an alert carries is up to who sends it, and it decides nothing.
@@ -205,6 +167,8 @@ class FactsFile:
             told = fields.text(row, "hash", "")
             return Noted(at=at, target=_target_or_all(row), kind="config", text=told)
         named = fields.name(row, "directory")
+        if not named.isprintable():
+            raise BadLine("directory is no path: it has a control character")
         try:
             policy = self._load(named)
         except ValueError as error:
@@ -251,14 +215,6 @@ def _count(row: Row, key: str) -> float:
     if type(value) in _NUMBERS and 0 <= value <= fields.MOST:
         return float(value)
     return fields.count(row, key)
-
-
-def _by(row: Row) -> str:
-    return fields.text(row, "by", "") or "somebody"
-
-
-def _reason(row: Row) -> str:
-    return fields.text(row, "reason", "")
 
 
 def _target_or_all(row: Row) -> str:

@@ -7,8 +7,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from rollbackd.core.facts import MeasureKind, Ratio, ReleasesSeen, Sample
+from rollbackd.core.facts import (
+    MeasureKind,
+    Ratio,
+    ReleasesSeen,
+    RollbackEnded,
+    RollbackStarted,
+    RollbackSwitched,
+    Sample,
+)
 from rollbackd.core.known_good import returns_to
+from rollbackd.core.marks import same_content
 from rollbackd.core.model import (
     Decision,
     Hold,
@@ -37,8 +46,9 @@ class Fate:
     release: Release
     came_at: float
     until: float  # when the next one came, or the facts ended
-    successor: Release | None = None
+    successor: Fate | None = None
     brings_back: int | None = None  # the older version whose content it has
+    put_back_by: str = ""  # it is the record of a rollback: rollbackd's own, or a person's with it
     decided: Decision | None = None
     counted: list[Counted] = field(default_factory=list)
 
@@ -64,6 +74,7 @@ class Releases:
         self._fates: dict[TargetName, list[Fate]] = {}
         self._first: dict[TargetName, Release | None] = {}  # what was there before
         self._counts: dict[tuple[TargetName, str], deque[Counted]] = {}
+        self._running: dict[TargetName, RollbackStarted] = {}
         self._drawn: list[tuple[Fate, str]] = []  # pictures that still want what comes after
         self.began_at: float | None = None
         self.ended_at = 0.0
@@ -77,6 +88,12 @@ class Releases:
                 self._count(told.target, told.probe, (told.at, bad, total))
             case ReleasesSeen():
                 self._see(told)
+            case RollbackStarted():
+                self._running[told.target] = told
+            case RollbackSwitched():
+                self._switched(told)
+            case RollbackEnded():
+                self._running.pop(told.target, None)
             case _:
                 pass
 
@@ -113,17 +130,26 @@ class Releases:
 
     def _add(self, fates: list[Fate], release: Release, told: ReleasesSeen) -> None:
         older = returns_to(told.releases, release)
-        if fates:
-            fates[-1].until, fates[-1].successor = told.at, release
-        fates.append(
-            Fate(
-                target=told.target,
-                release=release,
-                came_at=told.at,
-                until=told.at,
-                brings_back=None if older is None else older.version,
-            )
+        fate = Fate(
+            target=told.target,
+            release=release,
+            came_at=told.at,
+            until=told.at,
+            brings_back=None if older is None else older.version,
         )
+        running = self._running.get(told.target)
+        if running is not None and same_content(running.good.content, release.content):
+            fate.put_back_by = _who(running)
+        if fates:
+            fates[-1].until, fates[-1].successor = told.at, fate
+        fates.append(fate)
+
+    def _switched(self, told: RollbackSwitched) -> None:
+        """Its record may have been seen before the rollback was heard of."""
+        running = self._running.get(told.target)
+        for fate in self._fates.get(told.target, ()):
+            if running is not None and fate.release.version == told.version:
+                fate.put_back_by = _who(running)
 
     # The picture -----------------------------------------------------------------------------
 
@@ -149,6 +175,10 @@ class Releases:
         fate.counted = [counted for counted in kept if counted[0] >= since]
         self._drawn = [(other, p) for other, p in self._drawn if other is not fate]
         self._drawn.append((fate, probe))
+
+
+def _who(running: RollbackStarted) -> str:
+    return "rollbackd" if running.automatic else "a person with rollbackd"
 
 
 def _rates(target: TargetPolicy, trigger: TriggerName | None) -> Iterator[str]:

@@ -104,6 +104,8 @@ def _reader(name: str, policies: tuple[Policy, ...], complain: Callable[[str], N
             return given.policy(base / directory)
         except ConfigError as error:
             raise ValueError(error.message) from error
+        except OSError as error:
+            raise ValueError(error.strerror) from error
 
     shown = "stdin" if name == STDIN else name
     return FactsFile(policies, lambda at, what: complain(f"{shown}:{at}: error: {what}"), load)
@@ -155,7 +157,5 @@ def _of_record(asked: Asked) -> Source:
 def _ago(text: str | None, option: str) -> float:
     try:
         return parse_duration(text)
-    except ValueError:
-        raise UsageError(
-            f"{option} is not a duration: {text}", hint='write "24h" or "14d"'
-        ) from None
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", hint='write "24h" or "14d"') from None

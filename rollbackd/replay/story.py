@@ -26,6 +26,8 @@ def story(
     fates: Mapping[TargetName, Sequence[Fate]], *, width: int, plain: bool = False
 ) -> Iterator[Line]:
     """Everything of every target that had a release."""
+    if not fates:
+        yield Line("0 releases were told: nothing can have been to blame")
     for target, told in fates.items():
         yield Line(f"{target}")
         for fate in told:
@@ -36,6 +38,8 @@ def story(
 def outcome(fate: Fate) -> str:
     """What would have become of it: "left alone 26 h"."""
     decided = fate.decided
+    if fate.put_back_by:
+        return f"put back by {fate.put_back_by}{_content(fate)}"
     if decided is not None and (fate.acts or fate.asks):
         back = f"to v{decided.good.version} " if decided.good is not None else ""
         after = seconds(max(0.0, decided.at - fate.came_at))
@@ -49,6 +53,7 @@ def outcome(fate: Fate) -> str:
 
 def summary(fates: Sequence[Fate]) -> str:
     """`11 releases: 10 left alone, v41 would have gone back after 110 s; it took 26 min`."""
+    fates = [fate for fate in fates if not fate.put_back_by]
     if not fates:
         return "0 releases came while this was watched"
     alone = sum(not (fate.acts or fate.asks) for fate in fates)
@@ -58,10 +63,7 @@ def summary(fates: Sequence[Fate]) -> str:
             continue
         word = "would have gone back" if fate.acts else "would have asked"
         after = seconds(max(0.0, fate.decided.at - fate.came_at))
-        took = seconds(fate.until - fate.came_at) if fate.successor is not None else ""
-        parts.append(
-            f"v{fate.release.version} {word} after {after}" + (f"; it took {took}" if took else "")
-        )
+        parts.append(f"v{fate.release.version} {word} after {after}{_took(fate)}")
     count = "1 release" if len(fates) == 1 else f"{len(fates)} releases"
     return f"{count}: {', '.join(parts)}"
 
@@ -76,7 +78,7 @@ def moment(at: float) -> str:
 def _release(fate: Fate, *, width: int, plain: bool) -> Iterator[Line]:
     style = "alarm" if fate.acts else "asked" if fate.asks else ""
     yield Line(f"  v{fate.release.version}  {moment(fate.came_at)}  {outcome(fate)}", style)
-    if fate.brings_back is not None:
+    if fate.brings_back is not None and not fate.put_back_by:
         yield Line(f"{INDENT}brings back v{fate.brings_back}")
     if failed(fate.release):
         yield Line(f"{INDENT}its deploy {fate.release.status.value}")
@@ -91,5 +93,18 @@ def _release(fate: Fate, *, width: int, plain: bool) -> Iterator[Line]:
 def _in_truth(fate: Fate) -> str:
     if fate.successor is None:
         return ""
-    took = seconds(fate.until - fate.came_at)
-    return f"; v{fate.successor.version} came after {took}"
+    took, by = seconds(fate.until - fate.came_at), fate.successor.put_back_by
+    if by:
+        return f"; {by} went back after {took}"
+    return f"; v{fate.successor.release.version} came after {took}"
+
+
+def _took(fate: Fate) -> str:
+    if fate.successor is None:
+        return ""
+    took, by = seconds(fate.until - fate.came_at), fate.successor.put_back_by
+    return f"; {by} did after {took}" if by else f"; it took {took}"
+
+
+def _content(fate: Fate) -> str:
+    return "" if fate.brings_back is None else f": the content of v{fate.brings_back}"

@@ -113,13 +113,20 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
+# Nobody can read from it whether a rollback was begun: let-go.sh asks the platform instead.
+_BEYOND_US: Final = (
+    "an unfinished rollback may stand in it: scripts/rollback/let-go.sh shows what is held and"
+    " gives it back; then move it aside, or put back a snapshot of the volume, and start again"
+)
+
+
 def translated(error: sqlite3.Error, path: Path) -> RollbackdError:
     """SQLite's error as ours: what passes by itself, and what a person must look at."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _DAMAGED:
         return PermanentError(
             f"{path} is damaged: {error}",
-            hint="move it aside and start again; the audit export or a snapshot has the past",
+            hint=_BEYOND_US,
         )
     if code == sqlite3.SQLITE_FULL:
         return TemporaryError(
@@ -135,7 +142,7 @@ def _quick_check(connection: sqlite3.Connection, path: Path) -> None:
     if answer != "ok":
         raise PermanentError(
             f"{path} is damaged: {answer}",
-            hint="move it aside and start again; the audit export or a snapshot has the past",
+            hint=_BEYOND_US,
         )
 
 

@@ -270,6 +270,23 @@ def test_parts_reach_the_watch_by_machine_and_by_version() -> None:
     assert errors.old.row == [30, 0]
 
 
+def test_releases_of_one_content_are_not_compared() -> None:
+    """As while we roll back: the record of the rollback has the content of what it brings back."""
+    world = World(target(trigger(regression(), name="worse")))
+    world.releases(0, release(41))
+    world.releases(100, release(42), release(41))
+    world.releases(200, release(43, "image-41"), release(42), release(41))
+    watch = next(iter(world.state.regressions.watches.values()))
+
+    world.sample(205, "errors", Ratio(bad=1, total=10), version=43)
+    world.sample(205, "errors", Ratio(bad=0, total=30), machine="a", version=41)
+    assert watch.sides.comparisons["errors"].old.row is None
+
+    world.sample(205, "errors", Ratio(bad=2, total=40), machine="b", version=42)
+    errors = watch.sides.comparisons["errors"]
+    assert (errors.new.row, errors.old.row) == ([10, 1], [40, 2])
+
+
 def test_without_a_single_bad_one_nothing_is_compared() -> None:
     canary = Canary()
     canary.old = canary.new = lambda _at: 0.0

@@ -131,6 +131,62 @@ def test_the_story_says_what_became_of_every_release(
     assert "\x1b" not in told.stdout
 
 
+@pytest.mark.parametrize("text", ["", "garbage\n"])
+@pytest.mark.parametrize("more", [(), ("--json",), ("--compare",)])
+def test_where_nothing_was_told_it_says_so(
+    replay: Run, config: Path, tmp_path: Path, text: str, more: tuple[str, ...]
+) -> None:
+    path = tmp_path / "nothing.jsonl"
+    path.write_text(text)
+    more = (*more, str(config)) if more == ("--compare",) else more
+
+    told = replay("--facts", path, "--config", config, *more)
+
+    assert told.stderr.endswith("no fact was told: there is nothing to judge\n")
+    assert (told.stdout == "") == (more == ("--json",))
+    assert told.exit_code == 0
+
+
+def test_a_directory_that_cannot_be_looked_for_is_a_bad_line(
+    replay: Run, config: Path, facts: Path
+) -> None:
+    row = {"at": 0, "fact": "config", "directory": "x" * 5000}
+    facts.write_text(json.dumps(row) + "\n" + facts.read_text())
+
+    told = replay("--facts", facts, "--config", config)
+
+    assert told.stderr.endswith(":1: error: directory: File name too long\n")
+    assert "v42 would have gone back" in told.stdout
+
+
+def test_a_time_that_is_too_long_is_not_called_no_time(replay: Run, config: Path) -> None:
+    told = replay("--from", "1000000d", "--config", config)
+
+    assert told.exit_code == 2
+    assert "--from: a duration of more than ten years" in told.stderr
+
+
+@pytest.mark.parametrize(
+    ("automatic", "who"), [(True, "rollbackd"), (False, "a person with rollbackd")]
+)
+def test_a_rollback_that_was_ours_is_no_release_of_a_person(
+    replay: Run, config: Path, tmp_path: Path, automatic: bool, who: str
+) -> None:
+    told = {"at": 396, "fact": "rollback_started", "target": "shop", "from": 42, "to": 41}
+    rows = outage()
+    rows.insert(-1, {**told, "automatic": automatic})
+    path = tmp_path / "ours.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    lines = replay("--facts", path, "--config", config).stdout.splitlines()
+
+    assert lines[1].endswith(f"; {who} went back after 5 min")
+    assert lines[4:] == [
+        f"  v43  400 s  put back by {who}: the content of v41",
+        f"1 release: v42 would have gone back after 45 s; {who} did after 5 min",
+    ]
+
+
 def test_in_observe_mode_it_says_what_would_have_been(
     replay: Run, tmp_path: Path, facts: Path
 ) -> None:

@@ -9,15 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollbackd.core.asked import ModeSet, Proposed, Withdrawn
 from rollbackd.core.facts import (
     Announced,
     Approved,
+    Blessed,
     Check,
     CheckOutcome,
     Histogram,
     MachinesSeen,
     Miss,
     Paused,
+    Quarantined,
     Ratio,
     Rejected,
     ReleasesSeen,
@@ -26,10 +29,12 @@ from rollbackd.core.facts import (
     RollbackStarted,
     Sample,
     Unlocked,
+    Unquarantined,
     Value,
 )
 from rollbackd.core.model import Release, ReleaseStatus, RollbackOutcome, TargetName
 from rollbackd.core.policy import Policy
+from rollbackd.core.rules import Mode
 from rollbackd.replay.facts_file import FactsFile
 from rollbackd.replay.lines import LONGEST
 from rollbackd.replay.told import Noted, Reconfigured, Told
@@ -37,6 +42,13 @@ from tests.unit.core.world import release
 from tests.unit.replay.stories import CALM, EVERYTHING, named, policy
 
 OTHER = policy(named(CALM, "other"))
+
+
+SHOP = TargetName("shop")
+TOLD = [
+    {"at": v, "fact": "release", "target": "shop", "version": v, "image": f"image-{v}",
+     "status": "complete"} for v in (41, 42)
+]  # fmt: skip
 
 
 def load(directory: str) -> Policy:
@@ -168,18 +180,61 @@ def test_what_people_say() -> None:
     )
 
 
+def test_a_mode_that_a_person_set() -> None:
+    set_by = {"target": SHOP, "at": 10.0, "by": "ada", "reason": "sale"}
+    said = {"fact": "set", "by": "ada", "reason": "sale"}
+
+    assert one(**said, mode="auto", **{"for": "2h"}) == ModeSet(
+        mode=Mode.AUTO, until=7210.0, **set_by
+    )
+    assert one(**said, mode="observe") == ModeSet(mode=Mode.OBSERVE, until=None, **set_by)
+    assert one(**said) == ModeSet(mode=None, until=None, **set_by)
+
+
+def test_what_a_person_is_asked_and_answers() -> None:
+    asked = {"at": 50, "fact": "propose", "target": "shop", "from": 42, "to": 41, "hash": "c0ffee"}
+
+    told, complaints = read(
+        *TOLD,
+        {**asked, "trigger": "down"},
+        {"at": 51, "fact": "approve", "target": "shop", "hash": "c0ffee"},
+        {"at": 52, "fact": "withdraw", "target": "shop", "why": "down cleared"},
+    )
+
+    assert complaints == []
+    proposed, approved, withdrawn = told[2:]
+    assert isinstance(proposed, Proposed)
+    assert (proposed.rollback, proposed.plan.hash) == ("shop-v42-to-v41", "c0ffee")
+    assert (proposed.decision.bad, proposed.decision.good) == (release(42), release(41))
+    assert approved == Approved(target=SHOP, at=51.0, rollback="", by="somebody", hash="c0ffee")
+    assert withdrawn == Withdrawn(target=SHOP, at=52.0, rollback="", why="down cleared")
+
+
+def test_what_people_say_of_releases() -> None:
+    said = {"at": 50, "target": "shop", "version": 41, "by": "ada", "reason": "looked"}
+    words = ("bless", "quarantine", "unquarantine")
+
+    told, complaints = read(*TOLD, *({**said, "fact": word} for word in words))
+
+    assert complaints == []
+    stands = {"target": SHOP, "at": 50.0, "version": 41, "by": "ada", "reason": "looked"}
+    assert told[2:] == [Blessed(**stands), Quarantined(**stands), Unquarantined(**stands)]
+
+
 def test_rollbacks() -> None:
-    rows = [
-        {"at": v, "fact": "release", "target": "shop", "version": v, "image": f"image-{v}",
-         "status": "complete"} for v in (41, 42)
-    ]  # fmt: skip
+    rows = TOLD
     begun = {"at": 50, "fact": "rollback_started", "target": "shop", "from": 42, "to": 41}
     over = {"at": 60, "fact": "rollback_ended", "target": "shop", "outcome": "recovered"}
 
-    told, complaints = read(*rows, begun, {**begun, "trigger": "down", "rollback": "r9"}, over)
+    undo = {**begun, "from": 41, "to": 42, "undoes": "r9"}
+    named_row = {**begun, "trigger": "down", "rollback": "r9"}
+
+    told, complaints = read(*rows, begun, named_row, undo, over)
 
     assert complaints == []
-    plain, named_one, ended = told[2:]
+    plain, named_one, undoing, ended = told[2:]
+    assert isinstance(undoing, RollbackStarted)
+    assert (undoing.undoes, plain.undoes) == ("r9", None)
     assert isinstance(plain, RollbackStarted)
     assert (plain.bad, plain.good, plain.automatic) == (release(42), release(41), False)
     assert isinstance(named_one, RollbackStarted)
@@ -342,6 +397,16 @@ def test_a_sample_that_cannot_be_is_a_bad_line(row: dict[str, Any], what: str) -
         ({"fact": "pause"}, "a pause fact needs one of"),
         ({"fact": "pause", "until": 1, "for": "1m"}, "a pause fact needs one of"),
         ({"fact": "pause", "for": "soon"}, "for is not a duration"),
+        ({"fact": "pause", "for": 0}, "for ends at 10, no later than it begins"),
+        ({"fact": "pause", "until": 3}, "until ends at 3, no later than it begins"),
+        ({"fact": "pause", "for": 1e300}, "for is more than ten years"),
+        ({"fact": "pause", "seconds": "10m"}, "seconds is not a number"),
+        ({"fact": "pause", "seconds": True}, "seconds is not a number"),
+        ({"fact": "set", "mode": "off"}, "unknown mode 'off', known are: observe, approve, auto"),
+        ({"fact": "set", "mode": "auto", "for": -1}, "for is negative"),
+        ({"fact": "propose", "from": 2, "to": 1}, "from: no release v2 of shop"),
+        ({"fact": "quarantine", "version": 7}, "version: no release v7 of shop"),
+        ({"fact": "config", "directory": "a\0b"}, "directory is no path"),
         ({"fact": "rollback_started", "from": 2, "to": 1}, "from: no release v2 of shop"),
         ({"fact": "rollback_ended", "outcome": "fine"}, "unknown outcome 'fine'"),
         ({"fact": "miss", "probe": "health"}, "reason is missing"),
@@ -396,7 +461,8 @@ KEYS = st.sampled_from(
 )  # fmt: skip
 FACTS = st.sampled_from(
     ("sample", "miss", "release", "machines", "pause", "resume", "approve", "reject", "unlock",
-     "alert", "deploy", "rollback_started", "rollback_ended", "config")
+     "set", "propose", "withdraw", "bless", "quarantine", "unquarantine", "alert",
+     "deploy", "rollback_started", "rollback_ended", "config")
 )  # fmt: skip
 
 

@@ -3,6 +3,9 @@
 import math
 from dataclasses import replace
 
+import pytest
+
+from rollbackd.core.asked import ModeSet, Proposed, Withdrawn
 from rollbackd.core.facts import (
     Approved,
     Paused,
@@ -25,6 +28,7 @@ from rollbackd.core.model import (
 )
 from rollbackd.core.policy import TimeWindow
 from rollbackd.core.rules import Mode
+from rollbackd.core.runbook import Plan
 from rollbackd.replay.player import Player, key_of
 from rollbackd.replay.told import Noted, Reconfigured, Told
 from tests.unit.core.world import SAFETY, SHOP, down, release, target, trigger
@@ -272,6 +276,57 @@ def test_an_approval_without_a_name_is_of_what_is_proposed() -> None:
 
     assert (145.0, "awaiting_approval") in reasons(decisions)
     assert rolled_back(decisions) == [(160, 42, 41)]
+
+
+def set_to(at: float, mode: Mode | None, until: float | None = None) -> ModeSet:
+    return ModeSet(target=SHOP, at=at, mode=mode, until=until, by="ada", reason="")
+
+
+def test_a_mode_that_a_person_set_counts_until_its_second() -> None:
+    decisions = played(in_order([*outage(), set_to(101, Mode.OBSERVE, 167.2)]), policy(DOWN))
+
+    assert (145.0, "observe_mode") in reasons(decisions)
+    assert rolled_back(decisions) == [(168, 42, 41)]
+
+
+def test_a_mode_that_is_taken_back_counts_no_more() -> None:
+    told = [*outage(), set_to(101, Mode.OBSERVE), set_to(160.5, None)]
+
+    assert rolled_back(played(in_order(told), policy(DOWN))) == [(161, 42, 41)]
+
+
+def proposal(at: float, digest: str) -> Proposed:
+    asked = RollBack(
+        target=SHOP, at=at, trigger=TriggerName("health-down"), bad=release(42), good=release(41),
+        plan="app", why="as it was then",
+    )  # fmt: skip
+    plan = Plan(
+        rollback=asked.id, target=SHOP, name="app", from_version=42, to_version=41, steps=(),
+        parallel=1, deadline_at=at, hash=digest, settings={},
+    )  # fmt: skip
+    name = RollbackId("shop-v42-to-v41")
+    return Proposed(target=SHOP, at=at, rollback=name, decision=asked, plan=plan)
+
+
+@pytest.mark.parametrize(("seen", "done"), [("c0ffee", [(160, 42, 41)]), ("another", [])])
+def test_an_approval_counts_for_the_plan_that_the_person_saw(
+    seen: str, done: list[tuple[float, int, int]]
+) -> None:
+    asking = target(trigger(down()), mode=Mode.APPROVE, safety=DOWN.safety)
+    yes = Approved(target=SHOP, at=160, rollback=RollbackId(""), by="ada", hash=seen)
+
+    decisions = played(in_order([*outage(), proposal(150, "c0ffee"), yes]), policy(asking))
+
+    assert rolled_back(decisions) == done
+
+
+def test_what_was_withdrawn_is_approved_in_vain() -> None:
+    asking = target(trigger(down()), mode=Mode.APPROVE, safety=DOWN.safety)
+    asked = proposal(150, "c0ffee")
+    gone = Withdrawn(target=SHOP, at=155, rollback=asked.rollback, why="")
+    yes = Approved(target=SHOP, at=160, rollback=asked.rollback, by="ada", hash="c0ffee")
+
+    assert rolled_back(played(in_order([*outage(), asked, gone, yes]), policy(asking))) == []
 
 
 def test_a_pause_holds_until_the_second_it_ends() -> None:

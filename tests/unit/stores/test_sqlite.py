@@ -406,8 +406,10 @@ async def test_state_from_a_newer_version_is_refused(tmp_path: Path, clock: Fake
 async def test_a_damaged_file_is_refused_at_the_start(tmp_path: Path, clock: FakeClock) -> None:
     (tmp_path / "rollbackd.db").write_bytes(b"this is not a database" * 400)
 
-    with pytest.raises(PermanentError, match="is damaged"):
+    with pytest.raises(PermanentError, match="is damaged") as refused:
         await SqliteStore(tmp_path, clock).open()
+    assert "an unfinished rollback may stand in it" in refused.value.hint
+    assert "scripts/rollback/let-go.sh" in refused.value.hint
 
 
 async def test_a_full_disk_is_a_temporary_error_that_loses_nothing(

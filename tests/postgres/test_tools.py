@@ -1,5 +1,6 @@
 """pg_dump and pg_restore: the right one, in time, and nothing secret where others can read."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -7,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from rollbackd.core.errors import PermanentError
 from rollbackd.postgres import tools
+from rollbackd.postgres.connection import connect
 from tests.support import until
 
 
@@ -36,44 +39,68 @@ def test_an_older_pg_dump_is_refused_with_what_there_is(tmp_path: Path) -> None:
         tools.find(17, [old, tmp_path / "nothing"])
 
 
-def test_it_says_what_the_tool_said_without_the_password(database: str) -> None:
-    password = "very-wrong-password"
-    wrong = database.replace(database.split(":")[2].split("@", maxsplit=1)[0], password)
+async def test_a_password_that_a_tool_repeats_is_taken_out(database: str) -> None:
+    async with await connect(SecretStr(database), name="test") as connection:
+        access = tools.access_of(connection, "run-7")
+        password = connection.info.password
 
-    with pytest.raises(tools.ToolFailed, match="exit 1") as failed:
-        tools.run([tools.find(17).pg_dump], limit_seconds=20, url=wrong)
+    with pytest.raises(tools.ToolFailed, match="exit 3") as failed:
+        await tools.run_async(
+            ["sh", "-c", "echo wrong $PGPASSWORD >&2; exit 3"], limit_seconds=5, access=access
+        )
 
-    assert "authentication failed" in failed.value.hint
-    assert password not in failed.value.hint
-
-
-def test_a_password_that_a_tool_repeats_is_taken_out() -> None:
-    url = "postgresql://me:opensesame@localhost/app"
-
-    with pytest.raises(tools.ToolFailed) as failed:
-        tools.run(["sh", "-c", "echo $PGPASSWORD >&2; exit 3"], limit_seconds=5, url=url)
-
-    assert "opensesame" not in failed.value.hint
-    assert failed.value.hint
+    assert failed.value.hint == "wrong [redacted]"
+    assert len(password) > 8
 
 
-def test_the_child_gets_the_address_and_none_of_our_secrets(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_the_child_gets_the_address_and_none_of_our_secrets(
+    monkeypatch: pytest.MonkeyPatch, database: str
 ) -> None:
     monkeypatch.setenv("PGHOST", "elsewhere")
     monkeypatch.setenv("ROLLBACKD_FLY_TOKEN", "secret")
+    async with await connect(SecretStr(database), name="test") as connection:
+        access = tools.access_of(connection, "run-7")
+        port = connection.info.port
+    said: list[bytes] = []
 
-    given = tools.environment("postgresql://me:word@there:6000/app?sslmode=require", "run-7")
+    tools.run(["env"], limit_seconds=5, access=access, each_chunk=said.append)
 
-    assert {k: v for k, v in given.items() if k.startswith(("PG", "ROLLBACKD"))} == {
-        "PGHOST": "there",
-        "PGPORT": "6000",
-        "PGUSER": "me",
-        "PGPASSWORD": "word",
-        "PGDATABASE": "app",
-        "PGSSLMODE": "require",
-        "PGAPPNAME": "run-7",
-    }
+    given = dict(line.split("=", 1) for line in b"".join(said).decode().splitlines())
+    assert (given["PGHOST"], given["PGPORT"]) == ("127.0.0.1", str(port))
+    assert given["PGAPPNAME"] == "rollbackd/run-7"
+    assert given["PGSSLMODE"] == "require"
+    assert "ROLLBACKD_FLY_TOKEN" not in given
+
+
+async def test_nothing_secret_is_on_the_command_line(database: str, tmp_path: Path) -> None:
+    async with await connect(SecretStr(database), name="test") as connection:
+        access = tools.access_of(connection, "run-7")
+        password = connection.info.password
+    seen: list[bytes] = []
+
+    tools.run(
+        ["sh", "-c", "cat /proc/$$/cmdline /proc/$PPID/cmdline"],
+        limit_seconds=5,
+        access=access,
+        each_chunk=seen.append,
+    )
+
+    assert b"cat" in b"".join(seen)
+    assert password.encode() not in b"".join(seen)
+
+
+async def test_whoever_is_cancelled_leaves_no_tool_behind(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    work = asyncio.create_task(
+        tools.run_async(["sh", "-c", f"echo $$ > {pid}; exec sleep 600"], limit_seconds=600)
+    )
+    await until(lambda: pid.exists() and bool(pid.read_text().strip()))
+
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+    assert not Path(f"/proc/{pid.read_text().strip()}/exe").exists()
 
 
 def test_at_the_limit_everything_it_started_is_ended(tmp_path: Path) -> None:
@@ -112,7 +139,7 @@ def test_an_error_of_ours_over_a_line_ends_it_too(tmp_path: Path) -> None:
         tools.run(
             ["sh", "-c", f"echo $$ > {pid}; echo hello; exec sleep 600"],
             limit_seconds=600,
-            each_line=stumble,
+            each_chunk=stumble,
         )
 
     assert not Path(f"/proc/{pid.read_text().strip()}/exe").exists()

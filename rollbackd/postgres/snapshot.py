@@ -1,0 +1,316 @@
+"""Takes a snapshot of a database and proves that it is one, before anything is changed there.
+
+Holds the app's data, so nobody but us may read it. A file that was not read to its end is no
+snapshot, whatever its name: what cannot be verified is refused with its reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psycopg
+from psycopg import sql
+from pydantic import SecretStr
+
+from rollbackd.core.errors import PermanentError
+from rollbackd.core.ports import Clock
+from rollbackd.postgres import archive, tools
+from rollbackd.postgres.archive import BadSnapshot, Table
+from rollbackd.postgres.connection import Connection, connect, problem
+
+_CHUNK: Final = 1 << 20
+_FORMAT: Final = 1
+_LOCK_SECONDS: Final = 10.0
+_LOST_SECONDS: Final = 86_400.0  # a half-written file that old is nobody's any more
+
+# Ordinary tables, and the leaves of partitioned ones: what pg_dump writes as TABLE DATA.
+_TABLES: Final = """
+SELECT n.nspname, c.relname, pg_table_size(c.oid)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname = ANY (%s)
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                  AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1, 2
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Which database of which server. `cluster`: its system identifier, empty where not told."""
+
+    database: str
+    cluster: str
+    major: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What lies beside the dump. Rows were counted in the very snapshot that pg_dump wrote."""
+
+    origin: Origin
+    taken_at: float
+    schemas: tuple[str, ...]
+    rows: Mapping[Table, int]
+    sha256: str
+    size: int  # bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    path: Path
+    manifest: Manifest
+
+
+async def origin(connection: Connection) -> Origin:
+    row = await (await connection.execute("SELECT current_database()")).fetchone()
+    assert row is not None
+    cluster = ""
+    with contextlib.suppress(psycopg.Error):  # a managed server may keep it to itself
+        async with connection.transaction():
+            asked = await connection.execute("SELECT system_identifier FROM pg_control_system()")
+            found = await asked.fetchone()
+            cluster = str(found[0]) if found else ""
+    major = connection.info.server_version // 10_000
+    return Origin(database=row[0], cluster=cluster, major=major)
+
+
+async def take(
+    url: SecretStr,
+    *,
+    directory: Path,
+    schemas: Sequence[str],
+    limit_seconds: float,
+    clock: Clock,
+    label: str = "database",
+) -> Snapshot:
+    """On disk and verified when it returns. Leaves no part of a dump that failed.
+
+    PermanentError: no room, no pg_dump for this server, or BadSnapshot. TookTooLong at the limit;
+    else as `connection.problem` has it.
+    """
+    _private(directory)
+    name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', label)}-{clock.now():.0f}-{secrets.token_hex(3)}.dump"
+    part = directory / f"{name}.part"
+    try:
+        os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        found, rows = await _dump(url, part, schemas, limit_seconds, directory)
+        await asyncio.to_thread(_sync, part)
+        manifest = Manifest(
+            origin=found,
+            taken_at=clock.now(),
+            schemas=tuple(schemas),
+            rows=rows,
+            sha256=await asyncio.to_thread(_sha256, part),
+            size=part.stat().st_size,
+        )
+        draft = Snapshot(path=part, manifest=manifest)
+        await asyncio.to_thread(verify, draft, found, limit_seconds=limit_seconds)
+        return _settle(part, directory / name, manifest)
+    except psycopg.Error as error:
+        raise problem(error) from error
+    except OSError as error:
+        raise PermanentError(f"the snapshot cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def verify(snapshot: Snapshot, expected: Origin, *, limit_seconds: float) -> archive.Archive:
+    """Read all of it against its manifest and the database it is for. BadSnapshot: the reason."""
+    found = archive.read(snapshot.path, limit_seconds=limit_seconds)
+    manifest = snapshot.manifest
+    size = snapshot.path.stat().st_size
+    if size != manifest.size:
+        raise BadSnapshot(f"it has {size} bytes, its manifest says {manifest.size}")
+    if _sha256(snapshot.path) != manifest.sha256:
+        raise BadSnapshot("its bytes changed since it was taken: the checksum differs")
+    for where, there in (("file", found.database), ("manifest", manifest.origin.database)):
+        if there != expected.database:
+            raise BadSnapshot(
+                f"it is of another database: the {where} says {there}, not {expected.database}"
+            )
+    if manifest.origin.cluster and manifest.origin.cluster != (expected.cluster or "unknown"):
+        raise BadSnapshot("it is of a database of the same name on another server")
+    if found.major != expected.major:
+        raise BadSnapshot(
+            f"it is of PostgreSQL {found.major}, the server is PostgreSQL {expected.major}"
+        )
+    _same_rows(found, manifest)
+    return found
+
+
+def load(path: Path) -> Snapshot:
+    """With the manifest beside it; BadSnapshot without one that can be understood."""
+    try:
+        said = json.loads(_beside(path).read_text(encoding="utf-8"))
+        return Snapshot(
+            path=path,
+            manifest=Manifest(
+                origin=Origin(**said["origin"]),
+                taken_at=float(said["taken_at"]),
+                schemas=tuple(said["schemas"]),
+                rows={(schema, table): int(rows) for schema, table, rows in said["rows"]},
+                sha256=str(said["sha256"]),
+                size=int(said["size"]),
+            ),
+        )
+    except OSError as error:
+        raise BadSnapshot(f"it has no manifest beside it: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadSnapshot("its manifest is damaged") from error
+
+
+def kept(directory: Path) -> list[Snapshot]:
+    """Those with a manifest, oldest first. None of them is read here."""
+    found = []
+    for path in directory.glob("*.dump"):
+        with contextlib.suppress(BadSnapshot):
+            found.append(load(path))
+    return sorted(found, key=lambda one: (one.manifest.taken_at, one.path.name))
+
+
+def prune(directory: Path, *, keep: int, now: float, spare: frozenset[Path] = frozenset()) -> None:
+    """All but the newest `keep` go, and what an interrupted one left. `spare` stays: in use."""
+    if not directory.is_dir():
+        return
+    snapshots = [one.path for one in kept(directory) if one.path not in spare]
+    for path in snapshots[: max(0, len(snapshots) - keep)]:
+        _beside(path).unlink(missing_ok=True)  # first: without it the dump is no snapshot
+        path.unlink(missing_ok=True)
+    for path in directory.glob("*.part"):
+        with contextlib.suppress(OSError):
+            if now - path.stat().st_mtime > _LOST_SECONDS:
+                path.unlink()
+
+
+async def _dump(
+    url: SecretStr, part: Path, schemas: Sequence[str], limit_seconds: float, directory: Path
+) -> tuple[Origin, dict[Table, int]]:
+    """Count and dump one and the same moment."""
+    async with await connect(url, name="snapshot") as connection:
+        found = await origin(connection)
+        program = tools.find(found.major).pg_dump
+        async with connection.transaction():
+            await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            await _limits(connection, limit_seconds)
+            tables = await (await connection.execute(_TABLES, [list(schemas)])).fetchall()
+            _room(directory, sum(size for _, _, size in tables))
+            exported = await (await connection.execute("SELECT pg_export_snapshot()")).fetchone()
+            assert exported is not None
+            await tools.run_async(
+                [
+                    *(program, "--format=custom", f"--file={part}", f"--snapshot={exported[0]}"),
+                    f"--lock-wait-timeout={int(min(limit_seconds, _LOCK_SECONDS) * 1000)}",
+                    *(f'--schema="{schema.replace(chr(34), chr(34) * 2)}"' for schema in schemas),
+                ],
+                limit_seconds=limit_seconds,
+                access=tools.access_of(connection, "snapshot"),
+            )
+            rows = {
+                (schema, table): await _count(connection, schema, table)
+                for schema, table, _ in tables
+            }
+    return found, rows
+
+
+async def _limits(connection: Connection, limit_seconds: float) -> None:
+    milliseconds = str(int(limit_seconds * 1000))
+    for name, value in (
+        ("statement_timeout", milliseconds),
+        ("lock_timeout", str(int(_LOCK_SECONDS * 1000))),
+        ("idle_in_transaction_session_timeout", "0"),  # it idles while pg_dump works
+        ("row_security", "off"),  # an error rather than half the rows
+    ):
+        await connection.execute("SELECT set_config(%s, %s, true)", [name, value])
+
+
+async def _count(connection: Connection, schema: str, table: str) -> int:
+    query = sql.SQL("SELECT count(*) FROM ONLY {}").format(sql.Identifier(schema, table))
+    row = await (await connection.execute(query)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _same_rows(found: archive.Archive, manifest: Manifest) -> None:
+    there = {table: rows.count for table, rows in found.tables.items()}
+    for table, rows in sorted(manifest.rows.items()):
+        if there.get(table) != rows:
+            has = f"{there[table]} rows" if table in there else "no data"
+            raise BadSnapshot(f"{'.'.join(table)} has {has} in it, there were {rows} rows")
+    if more := sorted(set(there) - set(manifest.rows)):
+        raise BadSnapshot(f"it holds {'.'.join(more[0])}, which was not there")
+
+
+def _private(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if directory.stat().st_uid != os.geteuid() or directory.stat().st_mode & 0o077:
+        try:
+            directory.chmod(0o700)
+        except OSError as error:
+            raise PermanentError(
+                f"{directory} is not ours alone, and cannot be made so", hint="choose another one"
+            ) from error
+
+
+def _room(directory: Path, needed: int) -> None:
+    """Rows rarely grow in a compressed dump: as much as the tables have is enough."""
+    free = shutil.disk_usage(directory).free
+    if free < needed:
+        raise PermanentError(
+            f"no room for a snapshot: {needed >> 20} MiB of tables, {free >> 20} MiB free",
+            hint="enlarge the volume, or name another directory",
+        )
+
+
+def _settle(part: Path, path: Path, manifest: Manifest) -> Snapshot:
+    """The manifest last: with it, the dump is a snapshot."""
+    words = json.dumps(
+        {
+            "format": _FORMAT,
+            "origin": {name: getattr(manifest.origin, name) for name in Origin.__slots__},
+            "taken_at": manifest.taken_at,
+            "schemas": manifest.schemas,
+            "rows": [[*table, rows] for table, rows in sorted(manifest.rows.items())],
+            "sha256": manifest.sha256,
+            "size": manifest.size,
+        }
+    )
+    draft = _beside(path).with_suffix(".part")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(words)
+    _sync(draft)
+    part.rename(path)
+    draft.rename(_beside(path))
+    _sync(path.parent)
+    return Snapshot(path=path, manifest=manifest)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

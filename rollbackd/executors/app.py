@@ -14,6 +14,7 @@ from rollbackd.core.model import JsonObject, RollBack
 from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.ports import Observation, Seen, Store
 from rollbackd.core.runbook import Plan, Step
+from rollbackd.executors.app_fence import Fence
 from rollbackd.executors.app_looks import Looks
 from rollbackd.executors.app_machine import MachineUpdate
 from rollbackd.executors.app_plan import make_plan
@@ -36,6 +37,7 @@ class AppExecutor:
         self._target = target
         self._record = ReleaseRecord(platform, store)
         self._traffic = Traffic(platform)
+        self._fence = Fence(platform)
         self._looks = Looks(platform, store)
         self._machine = MachineUpdate(platform, store, self._record, self._traffic)
 
@@ -70,6 +72,8 @@ class AppExecutor:
                 return await self._machine.observe(plan, step)
             case Kind.CORDON:
                 return await self._observe_cordon(plan, text_at(step.params, "machine"))
+            case Kind.STOP:
+                return await self._fence.observe(text_at(step.params, "machine"), plan)
             case _:
                 return Observation(seen=Seen.NOT_DONE)  # a look, or safe to send twice
 
@@ -87,9 +91,8 @@ class AppExecutor:
                 return await self._looks.backup(plan)
             case Kind.LOGS:
                 return await self._looks.logs(plan, step)
-            case Kind.CORDON:
-                await self._traffic.cordon(plan, text_at(step.params, "machine"))
-                return {}
+            case Kind.CORDON | Kind.STOP:
+                return await self._keep_out(plan, step)
             case Kind.RECORD:
                 return await self._record.write(plan)
             case Kind.STATUS:
@@ -108,16 +111,22 @@ class AppExecutor:
             case _:
                 assert_never(kind)
 
+    async def _keep_out(self, plan: Plan, step: Step) -> JsonObject:
+        machine = text_at(step.params, "machine")
+        if step.kind == Kind.STOP:
+            return await self._fence.stop(plan, machine)
+        await self._traffic.stop(plan, machine)
+        return {}
+
     async def let_go(self, plan: Plan) -> Sequence[str]:
-        """Where a person said stop nothing is sent: the lines name what is still held."""
+        self._refuse_other_app(plan)
+        lines = await self._traffic.let_go(plan)
         try:
-            self._refuse_other_app(plan)
-            lines = await self._traffic.let_go(plan)
             closed = await self._record.set_status(plan, "failed", error="rollback ended early")
-        except Stopped as stop:
-            return [f"stopped: {stop.message}", "cordons and leases of ours: let-go.sh"]
-        except RollbackdError as error:
-            return [f"could not let go: {error.message}"]
+        except Stopped:
+            raise
+        except RollbackdError as error:  # nothing of it is held: it says running for ever
+            return [*lines, f"the release record was left open: {error.message}"]
         return [*lines, *([] if "degraded" in closed else ["the release record says failed"])]
 
     def _refuse_other_app(self, plan: Plan) -> None:

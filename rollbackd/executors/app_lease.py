@@ -1,7 +1,8 @@
 """Holds a machine's lease around its own update, and no longer: a lease blocks autostart too.
 
-A lease of this very rollback, left by a process that died, is taken over. Anybody else's is
-waited for within a bound, then left alone: we never break a lease.
+A lease of this very rollback, left by a process that died, is given back and taken anew: whoever
+froze with the old nonce in hand is refused from then on. Anybody else's is waited for within a
+bound, then left alone: we never break a lease.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from rollbackd.fly.json_shape import text_at
 from rollbackd.fly.machine_calls import Lease
 
 TTL_SECONDS = 30
+PATIENCE_SECONDS = 45.0  # a deploy that died is free after 13 s; a live one wins
 _REFRESH_SECONDS = TTL_SECONDS / 3
 _POLL_SECONDS = 2.0  # a deploy refreshes its leases every 4 s; one that died is gone after 13
 
@@ -49,15 +51,16 @@ async def own_nonce(client: FlyClient, app: str, machine: str, words: str) -> st
 async def _acquire(
     client: FlyClient, app: str, machine: str, *, words: str, patience_seconds: float
 ) -> Lease:
-    nonce = await own_nonce(client, app, machine, words)
+    left_by_dead = await own_nonce(client, app, machine, words)
+    if left_by_dead:
+        await client.release_lease(app, machine, left_by_dead)
     give_up_at = client.clock.monotonic() + patience_seconds
     while True:
         try:
             return await client.acquire_lease(
-                app, machine, ttl_seconds=TTL_SECONDS, description=words, nonce=nonce
+                app, machine, ttl_seconds=TTL_SECONDS, description=words
             )
         except LeaseHeld as held:
-            nonce = ""
             left = give_up_at - client.clock.monotonic()
             if left <= 0:
                 raise

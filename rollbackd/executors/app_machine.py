@@ -20,8 +20,9 @@ from rollbackd.core.errors import (
 from rollbackd.core.model import JsonObject
 from rollbackd.core.ports import Observation, Seen, Store
 from rollbackd.core.runbook import Plan, Step
+from rollbackd.executors.app_fence import started_again, stopped_by
 from rollbackd.executors.app_health import Standing, standing
-from rollbackd.executors.app_lease import leased
+from rollbackd.executors.app_lease import PATIENCE_SECONDS, leased
 from rollbackd.executors.app_record import ReleaseRecord
 from rollbackd.executors.app_traffic import Traffic
 from rollbackd.executors.app_words import Job, job_of, lease_words
@@ -34,7 +35,6 @@ from rollbackd.fly.platform import FlyPlatform
 _SENDS = 3  # each but the first only after a read-back showed that nothing was applied
 _POLL_SECONDS = 0.3
 _ASK_SECONDS = 5.0
-_LEASE_PATIENCE_SECONDS = 45.0  # a deploy that died is free after 13 s; a live one wins
 
 
 class MachineUpdate:
@@ -78,6 +78,8 @@ class MachineUpdate:
         config = object_at(await self._store.get_blob(job.config_key))
         if not runs(machine, config):
             drained = await self._update(plan, step, job, config)
+        elif stopped_by(machine, plan):  # somebody else gave it the good release meanwhile
+            await started_again(self._client, self._app, machine, plan)
         why = ""
         if job.wait:
             machine, why = await self._until_healthy(plan, job)
@@ -99,7 +101,7 @@ class MachineUpdate:
             self._app,
             job.machine,
             words=lease_words(plan),
-            patience_seconds=_LEASE_PATIENCE_SECONDS,
+            patience_seconds=PATIENCE_SECONDS,
         ) as lease:
             drained = ""
             if job.drain:
@@ -135,7 +137,7 @@ class MachineUpdate:
             "config": {**config, "metadata": metadata},
             "region": text_at(machine, "region"),
             "current_version": version,
-            "skip_launch": not (job.wake or meant_to_run(machine)),
+            "skip_launch": not (job.wake or meant_to_run(machine) or stopped_by(machine, plan)),
         }
 
     async def _until_healthy(self, plan: Plan, job: Job) -> tuple[JsonObject, str]:

@@ -144,7 +144,7 @@ class ReleaseRecord:
         for record in await self._platform.records():
             later = (whole_at(record, "version") or 0) > _known_newest(plan)
             ref = text_at(record, "image_ref") or text_at(record, "imageRef")
-            if later and ref == image:
+            if later and image and ref == image:
                 await self._store.put_blob(_key(plan), _result(record))
                 return record
         return {}

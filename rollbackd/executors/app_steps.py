@@ -103,6 +103,11 @@ def _stop_traffic(made: _Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> I
                 params: JsonObject = {"machine": job.machine}
                 name = f"take {job.machine} out of traffic"
                 yield made.step(Phase.STOP_TRAFFIC, Kind.CORDON, name, params, mutates=True)
+            for job in jobs if "database" in policy.steps else ():
+                if not job.resting:  # a resting one is kept from being woken by its cordon
+                    name = f"stop {job.machine}"
+                    params = {"machine": job.machine}
+                    yield made.step(Phase.STOP_TRAFFIC, Kind.STOP, name, params, mutates=True)
         case Traffic.DRAIN:
             line = "each machine leaves traffic around its own update, never the last one"
             yield made.step(Phase.STOP_TRAFFIC, Kind.SAY, "drain", {"lines": [line]})

@@ -6,12 +6,20 @@ The last machine that serves a group is never taken out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from rollbackd.core.errors import NotFound, RollbackdError
+from rollbackd.core.errors import (
+    Fenced,
+    NotFound,
+    PermanentError,
+    RollbackdError,
+    Stopped,
+    TemporaryError,
+)
 from rollbackd.core.model import JsonObject
 from rollbackd.core.runbook import Plan
-from rollbackd.executors.app_lease import own_nonce
+from rollbackd.executors.app_fence import started_again
+from rollbackd.executors.app_lease import PATIENCE_SECONDS, leased, own_nonce
 from rollbackd.executors.app_words import jobs_of, lease_words
 from rollbackd.fly.config_restore import CORDON
 from rollbackd.fly.json_shape import list_at, text_at
@@ -62,7 +70,16 @@ class Traffic:
         except NotFound:
             return None
 
-    async def cordon(self, plan: Plan, machine: str, nonce: str = "") -> None:
+    async def stop(self, plan: Plan, machine: str) -> None:
+        """Cordon it until all are back. With its lease: one that was frozen right before it sent
+        the cordon would else take the machine out of traffic after the end.
+        """
+        client, app, words = self._platform.client, self._platform.app, lease_words(plan)
+        patience = PATIENCE_SECONDS
+        async with leased(client, app, machine, words=words, patience_seconds=patience) as lease:
+            await self.cordon(plan, machine, lease.nonce)
+
+    async def cordon(self, plan: Plan, machine: str, nonce: str) -> None:
         """Mark, then cordon: a mark without a cordon is harmless, the other way round is not."""
         client, app = self._platform.client, self._platform.app
         await client.set_metadata(app, machine, CORDON, str(plan.rollback))
@@ -74,18 +91,22 @@ class Traffic:
         await client.drop_metadata(app, machine, CORDON)
 
     async def let_go(self, plan: Plan) -> list[str]:
-        """Undo every cordon and lease of this rollback. One that refuses does not stop the rest,
-        and one that is missing in the list is looked for by its name.
+        """Undo every cordon and lease of this rollback. One that is missing in the list is looked
+        for by its name. One that refuses does not stop the rest: it is raised in the end.
         """
-        lines = []
+        lines, failed = [], {}
         fleet: dict[str, JsonObject | None] = {job.machine: None for job in jobs_of(plan)}
         fleet |= {text_at(one, "id"): one for one in await self._platform.fleet()}
         for name, listed in fleet.items():
             try:
                 machine = listed or await self._look(name)
                 lines += await self._let_go_of(plan, machine) if machine is not None else []
+            except (Stopped, Fenced):
+                raise
             except RollbackdError as error:
-                lines.append(f"machine {name} could not be let go: {error.message}")
+                failed[name] = error
+        if failed:
+            raise _not_let_go(failed)
         return lines
 
     async def _let_go_of(
@@ -95,6 +116,8 @@ class Traffic:
         lines, nonce = [], ""
         if leased_by(machine, plan, client.clock.now()):
             nonce = await own_nonce(client, app, name, lease_words(plan))
+        if cordon:
+            lines += await started_again(client, app, machine, plan, nonce)
         if cordon and cordoned_by(machine, plan):
             await self.uncordon(name, nonce)
             lines.append(f"machine {name} is back in traffic")
@@ -127,6 +150,12 @@ class Traffic:
             if await self._let_go_of(plan, machine):
                 given.append(name)
         return given
+
+
+def _not_let_go(failed: Mapping[str, RollbackdError]) -> RollbackdError:
+    words = [f"machine {name} could not be let go: {e.message}" for name, e in failed.items()]
+    may_pass = any(isinstance(error, TemporaryError) for error in failed.values())
+    return (TemporaryError if may_pass else PermanentError)("; ".join(words))
 
 
 def cordoned_by(machine: JsonObject, plan: Plan) -> bool:

@@ -22,6 +22,7 @@ class Kind(enum.StrEnum):
     BACKUP = "backup"
     LOGS = "logs"
     CORDON = "cordon"
+    STOP = "stop_machine"
     RECORD = "release_record"
     STATUS = "release_status"
     MACHINE = "machine"

@@ -20,6 +20,7 @@ KEPT = (
 OP = "rollbackd_op"
 OP_RELEASE = "rollbackd_release"  # deploys keep foreign metadata: the op counts for this one only
 CORDON = "rollbackd_cordon"
+STOPPED = "rollbackd_stopped"
 _OWN_ENV = "FLY_"  # FLY_PROCESS_GROUP, FLY_STANDBY_FOR: about the machine, not the release
 _SHOWN = frozenset(
     {"autostart", "autostop", "force_https", "grace_period", "image", "internal_port", "interval",

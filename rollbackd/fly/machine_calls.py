@@ -139,6 +139,10 @@ class MachineCalls:
     async def start(self, app: str, machine: str, nonce: str = "") -> None:
         await self._change("start", "/start", app, machine, nonce=nonce)
 
+    async def stop(self, app: str, machine: str, nonce: str = "") -> None:
+        """Ask it to stop; it does so within its own kill_timeout. Safe twice."""
+        await self._change("stop", "/stop", app, machine, body={}, nonce=nonce)
+
     async def set_metadata(self, app: str, machine: str, key: str, value: str) -> None:
         """Mark the machine. No new version, no restart, no lease needed."""
         await self.wire.send(self._metadata(app, machine, key, "POST", {"value": value}))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Gives back what rollbackd holds on an app when rollbackd itself is gone: releases our leases and
-# uncordons what we cordoned. Needs flyctl (logged in, or FLY_API_TOKEN) and jq, nothing of ours.
+# Gives back what rollbackd holds on an app when rollbackd itself is gone: releases our leases,
+# uncordons what we cordoned and starts what we stopped. Needs flyctl (logged in, or FLY_API_TOKEN) and jq, nothing of ours.
 #   scripts/rollback/let-go.sh [--dry-run] APP
 # Touches only what carries our mark, and may be run again. flyctl cannot take a metadata mark off
 # without restarting the machine: it stays, does no harm, and goes with the next deploy.
@@ -9,6 +9,7 @@ set -euo pipefail
 
 readonly mark="rollbackd "             # our lease descriptions begin with it
 readonly cordon_key="rollbackd_cordon" # the metadata key of a machine we cordoned
+readonly stop_key="rollbackd_stopped"  # and of one we stopped
 
 dry=false
 if [[ ${1:-} == --dry-run ]]; then
@@ -47,6 +48,9 @@ ids=$(jq --raw-output '.[].id' <<<"$machines")
 cordoned=$(jq --raw-output --arg key "$cordon_key" \
   '.[] | select((.config.metadata // {})[$key] // "" | . != "") | select(.cordoned != false) | .id' \
   <<<"$machines")
+stopped=$(jq --raw-output --arg key "$stop_key" \
+  '.[] | select((.config.metadata // {})[$key] // "" | . != "") | select(.state == "stopped") | .id' \
+  <<<"$machines")
 
 if [[ -z $ids ]]; then
   echo "$app: no machines"
@@ -82,6 +86,18 @@ for id in $cordoned; do
     echo "$app $id: back in traffic"
   else
     echo "$app $id: NOT uncordoned; try: flyctl machine uncordon $id --app $app" >&2
+    failed=true
+  fi
+done
+
+for id in $stopped; do
+  done_any=true
+  if $dry; then
+    echo "$app $id: would be started"
+  elif again flyctl machine start "$id" --app "$app" >/dev/null; then
+    echo "$app $id: started"
+  else
+    echo "$app $id: NOT started; try: flyctl machine start $id --app $app" >&2
     failed=true
   fi
 done

@@ -41,6 +41,8 @@ def main(words: list[str]) -> int:
             call("DELETE", f"{app}/machines/{machine}/lease", held["data"]["nonce"])
         case ["machine", "uncordon", machine]:
             call("POST", f"{app}/machines/{machine}/uncordon")
+        case ["machine", "start", machine]:
+            call("POST", f"{app}/machines/{machine}/start")
         case _:
             sys.stderr.write(f"unknown command: {' '.join(words)}\n")
             return 2

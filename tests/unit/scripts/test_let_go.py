@@ -113,6 +113,22 @@ def test_an_app_that_cannot_be_listed_is_an_error(fly: Path) -> None:
     assert "cannot list the machines" in done.stderr
 
 
+def test_what_we_stopped_is_started_once_it_may_have_traffic_again(fly: Path) -> None:
+    ours = machine("m1", rollbackd_cordon="shop-v42-1", rollbackd_stopped="shop-v42-1")
+    up = machine("m2", rollbackd_stopped="shop-v42-1") | {"state": "started"}
+    by_somebody = machine("m3") | {"state": "stopped"}
+    (fly / "machines.json").write_text(json.dumps([ours | {"state": "stopped"}, up, by_somebody]))
+    (fly / "lease-m1.json").unlink()
+    (fly / "lease-m3.json").unlink()
+
+    planned, done = run(fly, "--dry-run", "shop"), run(fly, "shop")
+    refused = run(fly, "shop", refuses="machine start m1")
+
+    assert planned.stdout.splitlines()[-1] == "shop m1: would be started"
+    assert done.stdout.splitlines() == ["shop m1: back in traffic", "shop m1: started"]
+    assert (refused.returncode, "m1: NOT started" in refused.stderr) == (1, True)
+
+
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("shop", "till")])
 def test_it_wants_one_app(fly: Path, arguments: tuple[str, ...]) -> None:
     assert run(fly, *arguments).returncode == 2

@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 from urllib.parse import quote
 
@@ -38,6 +39,8 @@ _BACKOFF_SECONDS = 0.25
 _LIMITED_SECONDS = 1.0  # Fly's limits refill once a second
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _CONNECT_SECONDS = 5.0
+_ABOUT_TO_SEND = "http11.send_request_headers.started"
+_ABOUT_TO_SEND_BODY = "http11.send_request_body.started"
 _LIMITS = httpx.Limits(max_connections=32, max_keepalive_connections=16, keepalive_expiry=30)
 
 
@@ -168,6 +171,7 @@ class Wire:
             json=call.body,
             headers=self._headers(call),
             timeout=httpx.Timeout(call.timeout_seconds, connect=_CONNECT_SECONDS),
+            extensions={"trace": partial(self._last_look, call)} if call.mutates else None,
         )
         response = await client.send(request, stream=True)
         try:
@@ -182,6 +186,14 @@ class Wire:
             return response.status_code, bytes(body), response.headers
         finally:
             await response.aclose()
+
+    async def _last_look(self, call: Call, event: str, _info: object) -> None:
+        """Permitted still? Connecting takes a while, and who was frozen any time.
+        A request with a body is none before its body is there.
+        """
+        whole = _ABOUT_TO_SEND if call.body is None else _ABOUT_TO_SEND_BODY
+        if event in {_ABOUT_TO_SEND, whole}:
+            self.permit(call.what)
 
     def _headers(self, call: Call) -> dict[str, str]:
         token = self._token if call.mutates or call.with_write_token else self._read_token

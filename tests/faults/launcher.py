@@ -6,6 +6,7 @@ What is asked for stands in the environment. FAULT_POINT is where, FAULT_SIGNAL 
     before started:machine:2    the journal's second note of that state for that kind of step
     after done:release_record
     before send:cordon          a mutating call has been permitted and is not sent yet
+    on send:cordon              it was permitted for the last time and is not on the wire
     after send:update:2         the platform has answered, nobody here knows it yet
 
 `FAULT_DIRECTORY/clock` holds seconds that the machine's clock is off; `FAULT_DIRECTORY/hang` makes
@@ -50,7 +51,7 @@ class Faults:
 
 
 def install(faults: Faults) -> None:
-    note, exchange = SqliteStore.note, Wire._exchange
+    note, exchange, last_look = SqliteStore.note, Wire._exchange, Wire._last_look
 
     async def noting(
         self: SqliteStore, rollback: RollbackId, seq: int, state: StepState, **more: Any
@@ -70,8 +71,15 @@ def install(faults: Faults) -> None:
         faults.pass_by(f"after send:{call.turn[0]}")
         return answer
 
+    async def looking(self: Wire, call: Any, event: str, info: object) -> None:
+        await last_look(self, call, event, info)
+        part = "headers" if call.body is None else "body"
+        if event == f"http11.send_request_{part}.started":
+            faults.pass_by(f"on send:{call.turn[0]}")
+
     SqliteStore.note = noting  # type: ignore[assignment]  # the fault is the point
     Wire._exchange = sending  # type: ignore[method-assign]  # as above
+    Wire._last_look = looking  # type: ignore[method-assign]  # as above
 
 
 class OffClock:

@@ -47,7 +47,7 @@ async def test_a_lease_that_ends_is_waited_for(sandbox: Sandbox, rig: Rig, plan:
 async def test_a_lease_that_does_not_end_wins(
     sandbox: Sandbox, rig: Rig, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_machine, "_LEASE_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(app_machine, "PATIENCE_SECONDS", 0.3)
     step = machine_steps(plan)[0]
     machine = str(step.params["machine"])
     await rig.client.acquire_lease(sandbox.name, machine, ttl_seconds=60, description="a person")

@@ -92,3 +92,26 @@ async def test_a_lease_that_is_free_again_is_taken() -> None:
 
     assert lease.nonce == "n1"
     assert "n1" not in repr(lease)
+
+
+async def test_a_lease_left_by_the_dead_is_given_back_and_taken_anew() -> None:
+    """Who froze with the old nonce in hand would else be let in when it wakes."""
+    fly = Fly([])
+    left = {"id": "1", "lease": {"description": "rollbackd x", "nonce": "old"}}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method != "GET":
+            return LEASE
+        if request.url.path.endswith("/lease"):
+            return httpx.Response(200, json={"data": {"nonce": "old"}})
+        return httpx.Response(200, json=left)
+
+    fly.replies[:] = [answer]
+    client = fly.client()
+
+    async with leased(client, "shop", "1", words="rollbackd x", patience_seconds=0) as lease:
+        assert lease.nonce == "n1"
+    await client.close()
+
+    mutations = [call for call in asked(fly) if call[0] != "GET"]
+    assert mutations == [("DELETE", "old"), ("POST", ""), ("DELETE", "n1")]

@@ -1,0 +1,138 @@
+"""What a schema is made of, so that "as it was" can be proven and not hoped.
+
+Two databases with the same fingerprint behave the same for an app: owners, privileges, row
+security, policies, comments are in it. Not in it: rows, the order of columns, versions of
+extensions, and objects outside the schemas asked for, but for triggers that call into them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from rollbackd.postgres import privileges
+from rollbackd.postgres.catalogue import COMMENTS, OBJECTS, ROLES
+from rollbackd.postgres.words import Difference, Fingerprint, ObjectKey
+
+# The same check, as first written and as a restored dump has it: the cast has moved inside.
+_TEXT: Final = r"'(?:[^']|'')*'"
+_CAST_ELEMENT: Final = re.compile(rf"\(({_TEXT})::character varying\)::text")
+_CAST_ARRAY: Final = re.compile(
+    rf"\(ARRAY\[({_TEXT}::character varying(?:, {_TEXT}::character varying)*)\]\)::text\[\]"
+)
+_OWNERS_ALL: Final = {
+    "table": {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"},
+    "sequence": {"SELECT", "UPDATE", "USAGE"},
+    "schema": {"USAGE", "CREATE"},
+    "function": {"EXECUTE"},
+    "type": {"USAGE"},
+}
+_LIKE_A: Final = {
+    "view": "table",
+    "materialized view": "table",
+    "foreign table": "table",
+    "procedure": "function",
+    "aggregate": "function",
+    "enum": "type",
+    "domain": "type",
+}
+
+
+async def fingerprint(
+    connection: psycopg.AsyncConnection[Any], schemas: Collection[str]
+) -> Fingerprint:
+    """Of what the connection sees now, uncommitted changes of its own transaction too.
+
+    Raises psycopg.Error. Leaves the session as it was.
+    """
+    async with connection.transaction(force_rollback=True):
+        # Names are printed in full where nothing is on the path, so in the same way everywhere.
+        # Compiling the statement would take longer than running it.
+        await connection.execute(
+            "SELECT set_config('search_path', '', true), set_config('jit', 'off', true)"
+        )
+        # Through a cursor of our own: the connection's may give rows of another shape.
+        async with psycopg.AsyncCursor[tuple[Any, ...]](connection) as cursor:
+            roles = dict(await (await cursor.execute(ROLES)).fetchall())
+            rows = await (
+                await cursor.execute(sql.SQL(OBJECTS), {"schemas": sorted(schemas)})
+            ).fetchall()
+            comments = await (await cursor.execute(COMMENTS)).fetchall()
+    return made_of(_objects(rows, roles, comments))
+
+
+def made_of(objects: Mapping[ObjectKey, str]) -> Fingerprint:
+    """With its sum over every object, in order."""
+    ordered = sorted(objects.items())
+    # A text in Postgres holds no NUL: so what is between two of them is one field.
+    text = "\0".join(f"{kind}\0{name}\0{definition}" for (kind, name), definition in ordered)
+    return Fingerprint(objects=dict(ordered), sha256=hashlib.sha256(text.encode()).hexdigest())
+
+
+def compare(before: Fingerprint, after: Fingerprint) -> Difference:
+    """What it takes to get from one to the other."""
+    if before.sha256 == after.sha256:
+        return Difference()
+    old, new = before.objects, after.objects
+    return Difference(
+        lost={key: old[key] for key in old if key not in new},
+        extra={key: new[key] for key in new if key not in old},
+        changed={key: (old[key], new[key]) for key in old if key in new and old[key] != new[key]},
+    )
+
+
+def after(now: Fingerprint, step: Difference) -> Fingerprint:
+    """What `now` becomes by the same step, measured elsewhere.
+
+    A clone lacks what `pg_dump -n` leaves out (publications, privileges by default for all
+    schemas): so its own result is not compared with the good release's, this is.
+    """
+    objects = {key: value for key, value in now.objects.items() if key not in step.lost}
+    objects |= step.extra
+    objects |= {key: new for key, (_, new) in step.changed.items()}
+    return made_of(objects)
+
+
+def _objects(
+    rows: Iterable[tuple[Any, ...]],
+    roles: Mapping[int, str],
+    comments: Iterable[tuple[int, int, int, str]],
+) -> dict[ObjectKey, str]:
+    found: dict[ObjectKey, str] = {}
+    numbered: dict[tuple[int, int, int], str] = {}
+    for classid, oid, column, kind, name, definition, owner, acl in rows:
+        label = f"{kind} {name}"
+        numbered[classid, oid, column] = label
+        if kind != "default privileges":
+            found[kind, name] = _plain(definition)
+        if owner is not None:
+            found["owner", label] = roles.get(owner, str(owner))
+        for grantee, rights in privileges.by_grantee(tuple(acl or ())).items():
+            if owner is None or not _all_the_owners(kind, grantee, roles.get(owner), rights):
+                found["acl", privileges.key(grantee, kind, name)] = rights
+    for classid, oid, column, text in comments:
+        about = numbered.get((classid, oid, column))
+        if about is not None:
+            found["comment", about] = text
+    return found
+
+
+def _all_the_owners(kind: str, grantee: str, owner: str | None, rights: str) -> bool:
+    """An owner with every right is the rule; which rights those are differs by version."""
+    every = _OWNERS_ALL.get(_LIKE_A.get(kind, kind), set())
+    return grantee == owner and {right.rstrip("*") for right in rights.split(", ")} >= every
+
+
+def _plain(definition: str | None) -> str:
+    text = definition or ""
+    if "::character varying" not in text:
+        return text
+    text = _CAST_ELEMENT.sub(r"\1::text", text)
+    return _CAST_ARRAY.sub(
+        lambda match: f"ARRAY[{match[1].replace('::character varying', '::text')}]", text
+    )

@@ -96,7 +96,8 @@ def _sum_up(console: Console, outcome: Outcome, *, expected: bool) -> None:
 def _sentences(outcome: Outcome) -> list[str]:
     requests = f"{outcome.failed_requests} requests failed, {outcome.served_requests} were served"
     if outcome.outcome == "held":
-        return [f"nothing was rolled back: {outcome.reason}", requests]
+        why = outcome.reason if outcome.reason != "ok" else "nothing blames v2"
+        return [f"nothing was rolled back: {why}", requests]
     if outcome.outcome != "recovered":
         return [requests]
     wire = outcome.wire()

@@ -50,7 +50,10 @@ def accusation(target: TargetName, bad: Release | None, verdict: Verdict) -> str
 
 def doubt(target: TargetName, bad: Release | None, verdict: Verdict) -> str:
     """The same numbers, where they do not accuse the release."""
-    return _sentence(target, bad, _IN_PEACE[verdict.state], verdict.why)
+    beside = verdict.state is TriggerState.OK and verdict.evidence.get("side_by_side")
+    # With numbers that may be bad: they are as bad on the machines of the release before.
+    word = "is no worse than what it replaces" if beside else _IN_PEACE[verdict.state]
+    return _sentence(target, bad, word, verdict.why)
 
 
 def underway(running: RollbackStarted, current: Release | None, verdict: Verdict) -> str:

@@ -21,11 +21,9 @@ from rollbackd.sandbox.scenarios import Scenario
 from rollbackd.sandbox.story import Teller
 from rollbackd.sandbox.telling import Telling
 
-CONFIGURATION = Path(__file__).with_name("demo.yml")
 RATE = 40
 LOOK_SECONDS = 0.25
 START_SECONDS = 45.0  # a laptop that is busy with something else is no reason to give up
-LONGEST_SECONDS = 75.0
 AHEAD_SECONDS = 6.0  # between the broken dependency and the good deploy
 
 
@@ -76,19 +74,20 @@ class Stage:
 async def play(scenario: Scenario, teller: Teller, directory: Path) -> Outcome:
     """Show one scenario; its outcome says what really happened."""
     show = _Show(scenario=scenario, teller=teller)
-    async with _stage(directory) as stage:
+    configuration = Path(__file__).with_name(scenario.configuration)
+    async with _stage(directory, configuration) as stage:
         await show.play(stage)
     return show.outcome
 
 
 @asynccontextmanager
-async def _stage(directory: Path) -> AsyncIterator[Stage]:
+async def _stage(directory: Path, configuration: Path) -> AsyncIterator[Stage]:
     sandbox: Process | None = None
     daemon: Process | None = None
     try:
         sandbox, urls = await processes.start_sandbox("--app", "shop", "--boot", "1s")
         (directory / "config").mkdir()
-        shutil.copy(CONFIGURATION, directory / "config" / "rollback-monitoring.yml")
+        shutil.copy(configuration, directory / "config" / "rollback-monitoring.yml")
         daemon = await processes.start_daemon(_environment(directory, urls), directory / "log")
         socket = httpx.AsyncHTTPTransport(uds=str(directory / "state" / "rollbackd.sock"))
         async with (
@@ -140,10 +139,13 @@ class _Show:
         await self._until_watched(stage)
         say("scene", "v1 is known to be good: its checks pass and no trigger is breached")
         if self.scenario.dependency_breaks:
-            say("hurt", "the database behind the app breaks; no release did that")
-            await stage.tell("apps", app="shop", dependency_down=True)
+            await self._break(stage)
             await asyncio.sleep(AHEAD_SECONDS)
         await self._watch(stage)
+
+    async def _break(self, stage: Stage, passed: float | None = None) -> None:
+        self.teller.say("hurt", "the database behind the app breaks; no release did that", passed)
+        await stage.tell("apps", app="shop", dependency_down=True)
 
     async def _until_watched(self, stage: Stage) -> None:
         """Wait until the good release has been seen to be good by every trigger that can say so."""
@@ -163,10 +165,16 @@ class _Show:
         began = time.time()
         telling = Telling(self.scenario, self.teller, self.outcome, began)
         self.teller.say("scene", f"fly deploy: {self.scenario.story}", 0.0)
+        if self.scenario.note:
+            self.teller.say("note", self.scenario.note)
         before = await stage.traffic()
         await stage.tell("deploys", app="shop", image=self.scenario.image, **self.scenario.deploy)
-        while time.time() - began < LONGEST_SECONDS:
+        breaks_at = self.scenario.breaks_after
+        while (passed := time.time() - began) < self.scenario.longest_seconds:
             await asyncio.sleep(LOOK_SECONDS)
+            if breaks_at is not None and passed >= breaks_at:
+                breaks_at = None
+                await self._break(stage, passed)
             target, rollback = await stage.look(), await stage.rollback()
             telling.users(await stage.traffic(), await stage.machines(), time.time())
             if target is not None and telling.take_in(target, rollback, time.time()):

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 class Scenario:
     """`outcome` is recovered or held; `reason` is the hold's. `image` goes out as the new release.
 
-    `dependency_breaks`: something the app depends on fails before the deploy, so that every
-    release is equally ill. `killed`: the deploying client dies half-way.
+    `dependency_breaks`: something the app depends on fails, so that every release is equally ill:
+    before the deploy, or `breaks_after` seconds after it. `sentence`: what the hold has to say
+    before it is the outcome; `note`: why it may take so long. `configuration`: the file
+    beside this one that the daemon runs.
     """
 
     name: str
@@ -20,6 +22,11 @@ class Scenario:
     reason: str = ""
     trigger: str = ""
     dependency_breaks: bool = False
+    breaks_after: float | None = None
+    sentence: str = ""
+    note: str = ""
+    configuration: str = "demo.yml"
+    longest_seconds: float = 75.0
     deploy: dict[str, object] = field(default_factory=dict)
 
 
@@ -62,6 +69,19 @@ _ALL = (
         outcome="held",
         reason="not_since_release",
         dependency_breaks=True,
+    ),
+    Scenario(
+        name="dependency-after",
+        story="a perfectly good v2, on one machine of three; two go on with v1",
+        image="good-v2",
+        outcome="held",
+        reason="ok",
+        breaks_after=10.0,
+        sentence="on the old ones",
+        note="a minute after a release its machines are compared with those it has not replaced",
+        configuration="demo-beside.yml",
+        longest_seconds=110.0,
+        deploy={"outcome": "complete", "after": 1},
     ),
 )
 

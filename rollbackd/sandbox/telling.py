@@ -8,6 +8,7 @@ from rollbackd.sandbox.story import Teller
 
 HELD_SECONDS = 8.0  # so long the expected reason has to stand before it is the outcome
 QUIET_PHASES = frozenset({"checklist", "post_verification", "report"})  # PROVED says it
+QUIET_REASONS = frozenset({"ok", "pending", "no_data"})
 TOLD = frozenset({"pending", "breached", "ok"})
 ENDED = frozenset({"succeeded", "compensated", "failed", "cancelled", "superseded", "holding"})
 
@@ -25,7 +26,7 @@ class Telling:
         self._sent = 0
         self._triggers: dict[str, str] = {}
         self._steps: dict[int, str] = {}
-        self._hold = ""
+        self._hold = ("", False)  # the reason, and whether it is what the scenario shows
         self._held_since: float | None = None
         self._decided = False
         self._unsaid: list[tuple[float, str, str]] = []
@@ -82,12 +83,13 @@ class Telling:
         decision = target["decision"]
         if decision is None or decision["kind"] != "hold":
             return False
-        reason = decision["reason"]
-        if reason != self._hold and reason not in {"ok", "pending", "no_data"}:
-            self._say("held", f"hold, {reason}: {decision['why']}", now)
-        if reason != self._hold:
-            self._hold, self._held_since = reason, now
-        expected = reason == self._scenario.reason
+        reason, headline = decision["reason"], str(target["headline"])
+        expected = reason == self._scenario.reason and self._scenario.sentence in headline
+        if (reason, expected) != self._hold:
+            self._hold, self._held_since = (reason, expected), now
+            if expected or reason not in QUIET_REASONS:
+                why = headline if reason in QUIET_REASONS else decision["why"]
+                self._say("held", f"hold, {reason}: {why}", now)
         if not expected or self._held_since is None or now - self._held_since < HELD_SECONDS:
             return False
         self._outcome.outcome = "held"

@@ -1,5 +1,7 @@
 """The first sentence: numbers first, and an accusation only where the release is to blame."""
 
+from dataclasses import replace
+
 import pytest
 
 from rollbackd.core.model import (
@@ -143,6 +145,21 @@ def test_a_rollback_says_who_or_what_asked_for_it(more: dict[str, object], why: 
     assert world.held(150).why.endswith(f"; r1 is under way since 4 s, {why}")
     assert view.rollback is not None
     assert view.rollback.cause == why
+
+
+def test_beside_what_it_replaces_a_release_is_no_worse_whatever_the_numbers() -> None:
+    """100 % of its requests may fail, as they do on the machines of the release before."""
+    compared = replace(
+        verdict(TriggerState.OK, 0),
+        why="errors 100 % on the new machines (9 of 9), 100 % on the old ones (20 of 20)",
+        evidence={"odds": 0, "side_by_side": {"errors": {"odds": 0}}},
+    )
+
+    told = headline(hold(HoldReason.OK, compared), release(43))
+
+    assert told == f"shop v43 is no worse than what it replaces: {compared.why}"
+    soon = replace(compared, evidence={"odds": 0, "side_by_side": {}})
+    assert headline(hold(HoldReason.OK, soon), None).startswith("shop v43 is well: ")
 
 
 def test_before_anything_is_known_it_says_that() -> None:

@@ -12,10 +12,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
+from pydantic import SecretStr
+
 from rollbackd.clock import SystemClock
+from rollbackd.core.database import Invariant
 from rollbackd.core.model import Machine
 from rollbackd.core.ports import Clock, Platform, Probe, Reading
-from rollbackd.plugins import ProbeContext, PrometheusAccess, SupabaseAccess, probes
+from rollbackd.plugins import (
+    DatabaseAccess,
+    ProbeContext,
+    PrometheusAccess,
+    SupabaseAccess,
+    probes,
+)
 
 PEM = Path(__file__).with_name("loopback.pem")  # self-signed for localhost, good until 2126
 
@@ -200,6 +209,8 @@ def context(
     prometheus: str | None = None,
     token: str = "",
     supabase: str | None = None,
+    postgres: str | None = None,
+    invariants: Sequence[Invariant] = (),
 ) -> ProbeContext:
     return ProbeContext(
         target="web",
@@ -215,6 +226,8 @@ def context(
         prometheus=PrometheusAccess(url=prometheus, token=token) if prometheus else None,
         user_agent="rollbackd-test",
         supabase=SupabaseAccess(url=supabase) if supabase else None,
+        database=DatabaseAccess(url=SecretStr(postgres)) if postgres else None,
+        invariants=tuple(invariants),
     )
 
 

@@ -38,6 +38,7 @@ EXAMPLES: dict[str, Callable[[Loopback], Any]] = {
     "fly_edge": lambda _: "latency",
     "fly": lambda _: {},
     "command": lambda _: {"argv": ["sleep", "60"]},
+    "postgres": lambda _: {},
     "supabase": lambda _: {"project": "abcdefghijklmnopqrst", "token": "sbp_x"},
 }
 MEASURES = {
@@ -85,6 +86,7 @@ async def test_a_look_keeps_its_deadline_gives_its_measure_and_leaves_nothing_op
             url=server.url,
             prometheus=server.url,
             supabase=server.url,
+            postgres=f"postgresql://probe:s3cret@127.0.0.1:{server.port}/shop",
             platform=platform,
             seconds=SECONDS,
         )
@@ -126,6 +128,7 @@ async def test_a_look_that_is_cancelled_leaves_nothing_open(kind: str) -> None:
             url=server.url,
             prometheus=server.url,
             supabase=server.url,
+            postgres=f"postgresql://probe:s3cret@127.0.0.1:{server.port}/shop",
             platform=FakePlatform([machine()]),
             seconds=30,
         )
@@ -150,6 +153,7 @@ async def test_closing_twice_or_before_the_first_look_is_harmless(kind: str) -> 
             url=server.url,
             prometheus=server.url,
             supabase=server.url,
+            postgres=f"postgresql://probe:s3cret@127.0.0.1:{server.port}/shop",
             platform=FakePlatform([machine()]),
         )
         probe = build(kind, EXAMPLES[kind](server), made_with)

@@ -56,10 +56,12 @@ class FakeDesk:
     names: tuple[str, ...] = ("shop",)
     orders: list[JsonObject] = field(default_factory=list)
     refusal: Exception | None = None
+    observed: JsonObject = field(default_factory=lambda: {"target": "shop", "observed": []})
     refused: tuple[str, ...] = ()  # commits that the gate lets nobody deploy
     ends: list[JsonObject] = field(default_factory=list)  # what `rollback` tells, one by one
     config_error: str = ""
     held: str = ""  # why an approval is held
+    still_held: str = ""  # what an abort could not let go
     why: str = "2.1 % of 1,200 requests failed, limit 5 %"
     seen: dict[str, object] = field(default_factory=dict)  # what is another in the target's view
 
@@ -85,6 +87,10 @@ class FakeDesk:
         self._known(name)
         gate = GateSays(reason=HoldReason.PAUSED, holds=True, why="by ann, 10 m left")
         return shapes.explanation(views.hold(), [gate], views.target(**self.seen))
+
+    async def database(self, name: str) -> JsonObject:
+        self._known(name)
+        return self.observed
 
     def gate(self, name: str, sha: str) -> JsonObject:
         self._known(name)
@@ -178,7 +184,7 @@ class FakeDesk:
     async def abort(self, rollback: str, /, *, reason: str, by: str) -> JsonObject:
         self.orders.append({"abort": rollback, "reason": reason, "by": by})
         self._maybe_refuse()
-        return {**past(rollback, "cancelled", "cancelled"), "id": rollback}
+        return {**past(rollback, "cancelled", "cancelled"), "id": rollback, "held": self.still_held}
 
     async def undo(self, rollback: str, /, *, reason: str, by: str) -> JsonObject:
         self.orders.append({"undo": rollback, "reason": reason, "by": by})

@@ -77,6 +77,7 @@ class FakeExecutor:
     watch_seconds: float = 0.0  # of a step of kind watch
     undoes: bool = False  # letting go undoes what stopped traffic
     dies_letting_go: bool = False
+    keeps: list[RollbackdError] = field(default_factory=list)  # why nothing is let go, at a time
 
     async def plan(self, decision: RollBack) -> Plan:
         if self.refuses:
@@ -136,6 +137,8 @@ class FakeExecutor:
         if self.dies_letting_go:
             self.dies_letting_go = False
             raise Crash
+        if self.keeps:
+            raise self.keeps.pop(0)
         if self.undoes:
             stopped = [one for one in self.world.effects if one.phase is Phase.STOP_TRAFFIC]
             self.world.effects = [one for one in self.world.effects if one not in stopped]

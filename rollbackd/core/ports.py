@@ -185,7 +185,9 @@ class Executor(Protocol):
         ...
 
     async def let_go(self, plan: Plan) -> Sequence[str]:
-        """Undo what would hurt if we stopped here: our cordons and leases. Lines for people."""
+        """Undo what would hurt if we stopped here: our cordons and leases. Lines for people. Raises
+        when all that could be was let go, and names what is still held.
+        """
         ...
 
 

@@ -99,9 +99,9 @@ class Control:
                 f"{rollback} is over: {journal.state.value}",
                 hint=f"to put v{journal.plan.from_version} back: rollbackd undo {rollback}",
             )
-        await self.engine.runner.abort(journal.plan.rollback, by=by, reason=reason)
+        held = await self.engine.runner.abort(journal.plan.rollback, by=by, reason=reason)
         tell("abort", journal.plan.target, by=by, reason=reason, rollback=rollback)
-        return shapes.past(await self.rollback(rollback))
+        return {**shapes.past(await self.rollback(rollback)), "held": held}
 
     async def undo(self, rollback: str, *, reason: str, by: str) -> JsonObject:
         """A false alarm: the release that was rolled back from is put back, and not blamed."""

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from rollbackd.core.asked import NeedsApproval
-from rollbackd.core.errors import PlanRefused, RollbackdError, TemporaryError
+from rollbackd.core.errors import PlanRefused, TemporaryError
 from rollbackd.core.model import RollBack
 from rollbackd.core.ports import Observation, Seen
 from rollbackd.core.proposing import changed
@@ -84,18 +84,6 @@ def check_deadline(walk: Walk) -> None:
     if not walk.late:
         walk.late = True
         walk.tell(events.ROLLBACK_DELAYED, deadline_at=walk.plan.deadline_at)
-
-
-async def let_go(walk: Walk) -> None:
-    """Undo what would hurt if we stopped here. What cannot be undone now is told to people."""
-    try:
-        lines = await walk.executor.let_go(walk.plan)
-    except RollbackdError as error:
-        walk.tell(
-            events.ROLLBACK_LET_GO, error=error.message, hint="run scripts/rollback/let-go.sh"
-        )
-    else:
-        walk.tell(events.ROLLBACK_LET_GO, lines=list(lines))
 
 
 async def _stands_as_wanted(walk: Walk) -> bool:

@@ -26,21 +26,21 @@ class Leaving:
     """Who asked, by rollback, and how they learn what became of it."""
 
     def __init__(self) -> None:
-        self._asked: dict[RollbackId, tuple[str, asyncio.Future[None]]] = {}
+        self._asked: dict[RollbackId, tuple[str, asyncio.Future[str]]] = {}
 
-    async def ask(self, rollback: RollbackId, words: str, journal: Journal | None = None) -> None:
-        """Returns when it ended. Raises Rejected where it goes on, with what to do instead: at
-        once where its journal tells.
+    async def ask(self, rollback: RollbackId, words: str, journal: Journal | None = None) -> str:
+        """Returns when it ended, with what is still held. Raises Rejected where it goes on, with
+        what to do instead: at once where its journal tells.
         """
         if journal is not None and past_return(journal.rows):
             raise _goes_on(rollback)
         if rollback in self._asked:
             raise Rejected(f"{rollback} was asked to end a moment ago", hint="see rollbackd status")
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._asked[rollback] = words, answer
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                await answer
+                return await answer
         except TimeoutError:
             raise Rejected(
                 f"{rollback} came to no point at which it could end",
@@ -58,13 +58,13 @@ class Leaving:
             raise Left(words)
         answer.set_exception(_goes_on(walk.plan.rollback))
 
-    def over(self, rollback: RollbackId, *, left: bool = False) -> None:
-        """Its walk ended: because it was asked to, or by itself."""
+    def over(self, rollback: RollbackId, *, held: str | None = None) -> None:
+        """Its walk ended: by itself, or because it was asked to, and `held` is still held."""
         _, answer = self._asked.get(rollback, ("", None))
         if answer is None or answer.done():
             return
-        if left:
-            answer.set_result(None)
+        if held is not None:
+            answer.set_result(held)
         else:
             answer.set_exception(Rejected(f"{rollback} came to an end by itself meanwhile"))
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from rollbackd.core.asked import NeedsApproval
 from rollbackd.core.errors import Fenced, Rejected, RollbackdError, Stopped, Superseded
-from rollbackd.core.facts import RollbackStarted, RollbackSwitched, TargetFact
+from rollbackd.core.facts import RollbackStarted, TargetFact
 from rollbackd.core.model import RollBack, RollbackId, RollbackOutcome, TargetName
 from rollbackd.core.ports import Clock, Executor, Store
 from rollbackd.core.proof import Proved
@@ -25,17 +25,16 @@ from rollbackd.engine.ending import (
     Ending,
     ended,
     ending,
-    nothing_reached,
     over,
-    release_version,
-    switched_at,
     undone,
 )
 from rollbackd.engine.group import next_group, take_group
 from rollbackd.engine.leaving import Leaving, Left, past_return
+from rollbackd.engine.letting_go import and_held, let_go
 from rollbackd.engine.pauses import Pauses
 from rollbackd.engine.steps import StandStill, StepTaker
 from rollbackd.engine.stop import StopSwitch
+from rollbackd.engine.switching import tell_switched
 from rollbackd.engine.undoing import undo
 from rollbackd.engine.walk import Tell, Walk, persistently
 from rollbackd.telemetry import events
@@ -43,6 +42,8 @@ from rollbackd.telemetry import events
 DRAIN_SECONDS: Final = 10.0
 STOP_POLL_SECONDS: Final = 1.0
 _HELD: Final = RollbackState.HOLDING, RollbackOutcome.HOLDING
+_CANCELLED: Final = RollbackState.CANCELLED, RollbackOutcome.CANCELLED
+_SUPERSEDED: Final = RollbackState.SUPERSEDED, RollbackOutcome.SUPERSEDED
 
 
 @dataclass(kw_only=True)
@@ -116,23 +117,24 @@ class Runner:
             del self._walking[rollback]
             self._leaving.over(rollback)
 
-    async def abort(self, rollback: RollbackId, *, by: str, reason: str) -> None:
-        """A person ends a rollback; what it holds is let go first. One that is under way ends
-        before it changed anything or not at all: then Rejected.
+    async def abort(self, rollback: RollbackId, *, by: str, reason: str) -> str:
+        """A person ends a rollback; what it holds is let go first. Returns what is still held, in
+        words. One that is under way ends before it changed anything or not at all: then Rejected.
         """
         detail = f"aborted by {by}: {reason}"
         if rollback in self._walking:
-            await self._leaving.ask(rollback, detail, await self.store.journal(rollback))
-            return
+            return await self._leaving.ask(rollback, detail, await self.store.journal(rollback))
         walk = self._walk(await self.store.claim(rollback), resumed=True)
-        await going_on.let_go(walk)
-        await self._end(walk, over(RollbackState.CANCELLED, RollbackOutcome.CANCELLED, detail))
+        held = await let_go(walk)
+        if held and self.stop.stopped:
+            raise Rejected(f"{rollback} still holds what it took: {held}", hint="abort it then")
+        await self._end(walk, over(*_CANCELLED, and_held(detail, held)))
+        return held
 
     async def hold(self, rollback: RollbackId, *, reason: str) -> None:
         """Let one that is not under way stand still for a person; what it holds is let go."""
         walk = self._walk(await self.store.claim(rollback), resumed=True)
-        await going_on.let_go(walk)
-        await self._end(walk, over(*_HELD, reason))
+        await self._let_go_and_end(walk, over(*_HELD, reason))
 
     async def drain(self) -> None:
         """Let the call in hand end, then leave. Leases and journal stay for the successor."""
@@ -197,22 +199,19 @@ class Runner:
         except (Stopped, Fenced):
             raise
         except Left as left:
-            await going_on.let_go(walk)
-            cancelled = RollbackState.CANCELLED, RollbackOutcome.CANCELLED
-            outcome = await self._end(walk, over(*cancelled, left.message))
-            self._leaving.over(walk.plan.rollback, left=True)
+            outcome = await self._let_go_and_end(walk, over(*_CANCELLED, left.message))
+            held = walk.journal.reason if outcome is RollbackOutcome.HOLDING else ""
+            self._leaving.over(walk.plan.rollback, held=held)
             return outcome
         except Superseded as error:
-            await going_on.let_go(walk)
-            superseded = RollbackState.SUPERSEDED, RollbackOutcome.SUPERSEDED
-            return await self._end(walk, over(*superseded, error.message))
+            return await self._let_go_and_end(walk, over(*_SUPERSEDED, error.message))
         except RollbackdError as error:
             return await self._give_up(walk, error)
         return await self._end(walk, ending(walk.rows))
 
     async def _take_phases(self, walk: Walk) -> None:
         while True:
-            self._tell_switched(walk)
+            tell_switched(walk, self.publish)
             now = walk.progress()
             if now.phase is None:
                 return
@@ -227,10 +226,10 @@ class Runner:
         untouched, still = not walk.progress().applied_any, isinstance(error, StandStill)
         if not untouched and not still and not past_return(walk.rows):
             return await self._undo(walk, detail)
-        await going_on.let_go(walk)
         if untouched and not still:
+            await let_go(walk, patience_seconds=0.0)
             return await self._end(walk, over(RollbackState.FAILED, undone(walk.rows), detail))
-        return await self._end(walk, over(*_HELD, detail))
+        return await self._let_go_and_end(walk, over(*_HELD, detail))
 
     async def _undo(self, walk: Walk, why: str) -> RollbackOutcome:
         """It failed before its point of no return. What is not undone a person must look at."""
@@ -253,20 +252,12 @@ class Runner:
         walk.resumed = True
         walk.tell(events.ROLLBACK_WENT_ON)
 
-    def _tell_switched(self, walk: Walk) -> None:
-        """Once a process: the store keeps it once, and a successor cannot know it was told."""
-        at = switched_at(walk.rows)
-        if at is None or walk.switched:
-            return
-        if nothing_reached(walk.rows):
-            raise StandStill("not one machine could be reached", hint="is the platform well?")
-        walk.switched = True
-        version = release_version(walk.rows)
-        walk.tell(events.TRAFFIC_SWITCHED, version=version)
-        plan = walk.plan
-        self.publish(
-            RollbackSwitched(target=plan.target, at=at, rollback=plan.rollback, version=version)
-        )
+    async def _let_go_and_end(self, walk: Walk, end: Ending) -> RollbackOutcome:
+        """Where something of ours is still on the target, a person has to look, whatever else."""
+        held = await let_go(walk)
+        if held:
+            end = over(*_HELD, and_held(end.detail, held))
+        return await self._end(walk, end)
 
     async def _end(self, walk: Walk, end: Ending) -> RollbackOutcome:
         await walk.finish(end.state, end.outcome, end.detail)

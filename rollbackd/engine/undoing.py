@@ -8,13 +8,13 @@ from __future__ import annotations
 from rollbackd.core.errors import RollbackdError
 from rollbackd.core.ports import Seen
 from rollbackd.core.runbook import Step, StepState
-from rollbackd.engine import going_on
+from rollbackd.engine.letting_go import let_go
 from rollbackd.engine.walk import Walk
 
 
 async def undo(walk: Walk) -> list[str]:
     """Give back what was taken. The names of the steps that still stand, or may."""
-    await going_on.let_go(walk)
+    await let_go(walk)
     return [
         row.step.name
         for row in walk.rows

@@ -71,6 +71,17 @@ def test_a_refusal_is_one_line_and_a_finding(rollbackd: Run, served: Served) -> 
     assert told.stderr == "error: r1 has begun to change machines (undo it then)\n"
 
 
+def test_what_an_abort_could_not_let_go_is_named_and_a_finding(
+    rollbackd: Run, served: Served
+) -> None:
+    served.desk.still_held = "machine m1 could not be let go: 403"
+
+    told = rollbackd("abort", "r1", *WHY)
+
+    assert told.exit_code == 1
+    assert told.stdout == "r1 is cancelled; still held: machine m1 could not be let go: 403\n"
+
+
 def test_a_mode_is_set_for_a_while(rollbackd: Run, served: Served) -> None:
     told = rollbackd("set", "shop", "mode=auto", "--for", "2h", *WHY)
     for_good = rollbackd("set", "shop", "mode=observe", *WHY, "--json")

@@ -1,0 +1,81 @@
+"""What a real rollback took is given back, however it ends: somebody deploys, somebody aborts."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollbackd.core.model import RollbackOutcome
+from rollbackd.core.policy import Traffic
+from rollbackd.sandbox.server import Sandbox
+from tests.faults.dying import Life, Lives
+from tests.faults.struck import left_on
+from tests.process.daemons import images
+from tests.support import until
+
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Sandbox]:
+    quick = {"boot_seconds": 0.05, "check_seconds": 0.1, "grace_seconds": 0.1, "smoke_seconds": 0.1}
+    async with Sandbox(machines=2, rate_limits=False, **quick) as made:
+        await made.ready()
+        yield made
+
+
+@pytest.fixture
+async def lives(box: Sandbox, tmp_path: Path) -> Lives:
+    """Traffic is stopped for the whole rollback, the bad release is out."""
+    made = Lives(box, tmp_path, Traffic.STOP)
+    await made.learn()
+    await box.deploy(image="errors-60", strategy="immediate")
+    return made
+
+
+def out_of_traffic(box: Sandbox) -> list[str]:
+    return [one.id for one in box.machines if one.cordoned]
+
+
+async def only(box: Sandbox) -> dict[str, Any]:
+    return {"cordoned": out_of_traffic(box), "left": left_on(box)}
+
+
+@pytest.mark.parametrize("refused", [0, 2])
+async def test_a_release_between_stop_and_switch_gets_its_traffic_back(
+    box: Sandbox, lives: Lives, refused: int
+) -> None:
+    seen: list[list[str]] = []
+
+    def deployed() -> None:
+        seen.append(out_of_traffic(box))
+        if refused:
+            box.faults.add("status", method="POST", path="/uncordon$", status=500, count=refused)
+        box.begin_deploy(image="newer", strategy="immediate")
+
+    (outcome,) = await lives.live(Life("after done 9:1", deployed), "begin")
+
+    assert len(seen[0]) >= 1
+    assert outcome is RollbackOutcome.SUPERSEDED, lives.told[-3:]
+    await until(lambda: images(box) == {"newer"})
+    assert await only(box) == {"cordoned": [], "left": []}
+
+
+async def test_an_abort_between_stop_and_switch_gives_traffic_back(
+    box: Sandbox, lives: Lives
+) -> None:
+    asking: list[asyncio.Task[str]] = []
+
+    def aborted() -> None:
+        journal = next(iter(lives.heard("rollback.step_started")))["rollback"]
+        words = {"by": "ann", "reason": "a sale"}
+        asking.append(asyncio.create_task(lives.runner.abort(journal, **words)))
+
+    (outcome,) = await lives.live(Life("after done 9:1", aborted), "begin")
+
+    assert outcome is RollbackOutcome.CANCELLED
+    assert await asking[0] == ""
+    assert images(box) == {"errors-60"}
+    assert await only(box) == {"cordoned": [], "left": []}

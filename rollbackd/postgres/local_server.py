@@ -118,10 +118,12 @@ class PostgresServer:
         *,
         binaries: Binaries | None = None,
         settings: Mapping[str, str] | None = None,
+        superuser: str = SUPERUSER,
     ) -> None:
         self._ours = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="rollbackd-pg-"))
         self.password = secrets.token_hex(12)
+        self.superuser = superuser
         self.port = 0
         self.tls = False
         self._binaries = binaries or find_binaries()
@@ -143,7 +145,7 @@ class PostgresServer:
 
     def url(self, database: str = "postgres", *, user: str = "", password: str = "") -> str:
         """Where libpq finds it, with the password in it."""
-        who = f"{quote(user or SUPERUSER)}:{quote(password or self.password)}"
+        who = f"{quote(user or self.superuser)}:{quote(password or self.password)}"
         mode = "require" if self.tls else "disable"
         return f"postgresql://{who}@127.0.0.1:{self.port}/{quote(database)}?sslmode={mode}"
 
@@ -197,7 +199,13 @@ class PostgresServer:
             os.chown(secret, NOBODY, NOBODY)
             self._binaries = _reachable(self._binaries, self.directory)
         self._run(
-            *(self._binaries.tool("initdb"), "--pgdata", str(self.data), "--username", SUPERUSER),
+            *(
+                self._binaries.tool("initdb"),
+                "--pgdata",
+                str(self.data),
+                "--username",
+                self.superuser,
+            ),
             *("--pwfile", str(secret), "--auth", "scram-sha-256", "--encoding", "UTF8"),
             *("--locale", "C", "--no-sync", "--no-instructions"),
         )

@@ -1,0 +1,171 @@
+"""The schema once more, without its rows, in a scratch database: where reverse SQL is tried.
+
+On the same server where our role may make one, else on a server of our own on this machine. How
+like it came out is for the caller to see, by the fingerprint: what a role may not restore is
+missing here, and no error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+from pydantic import SecretStr
+
+from rollbackd.core.errors import PermanentError
+from rollbackd.core.ports import Clock
+from rollbackd.postgres import scratch, tools
+from rollbackd.postgres.connection import Connection, connect
+from rollbackd.postgres.local_server import PostgresServer
+
+_SUPERUSER: Final = "rollbackd_local"  # a name that no server to be cloned has
+_DATABASE: Final = "rollbackd_clone"
+_FLAGS: Final = {
+    "rolsuper": "SUPERUSER",
+    "rolinherit": "INHERIT",
+    "rolcreaterole": "CREATEROLE",
+    "rolcreatedb": "CREATEDB",
+    "rolbypassrls": "BYPASSRLS",
+}
+_ROLES: Final = f"""
+SELECT rolname, {", ".join(_FLAGS)} FROM pg_roles WHERE NOT starts_with(rolname, 'pg_')
+"""  # noqa: S608 - of constants
+_MEMBERS: Final = """
+SELECT r.rolname, m.rolname FROM pg_auth_members a
+JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
+"""
+
+
+@contextlib.asynccontextmanager
+async def cloned(
+    url: SecretStr,
+    source: Connection,
+    *,
+    schemas: Sequence[str],
+    with_rows: Sequence[sql.Identifier],
+    limit_seconds: float,
+    clock: Clock,
+) -> AsyncIterator[Connection]:
+    """A session in the clone, as the same role. `with_rows`: tables whose rows are copied too.
+
+    PermanentError where there can be none; else what psycopg and `tools` raise.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollbackd-clone-"))
+        dump = Path(directory) / "schema.dump"
+        await _dump_schema(source, dump, schemas, limit_seconds)
+        if await scratch.allowed(source):
+            address = await stack.enter_async_context(scratch.scratch(url, clock))
+            owner = address
+        else:
+            owner, address = await stack.enter_async_context(_elsewhere(source))
+        async with await connect(owner, name="clone") as loader:
+            await _load(loader, dump, limit_seconds)
+            for table in with_rows:
+                await _copy(source, loader, table)
+        connection = await stack.enter_async_context(await connect(address, name="rehearsal"))
+        yield connection
+
+
+async def _dump_schema(
+    source: Connection, dump: Path, schemas: Sequence[str], limit_seconds: float
+) -> None:
+    """All of it, for what lies in other schemas is referred to; ours alone where that is denied."""
+    program = tools.find(source.info.server_version // 10_000).pg_dump
+    access = tools.access_of(source, "clone")
+    whole = [program, "--schema-only", "--format=custom", "--no-subscriptions", f"--file={dump}"]
+    lock_wait = f"--lock-wait-timeout={int(min(limit_seconds, 5.0) * 1000)}"
+    try:
+        await tools.run_async([*whole, lock_wait], limit_seconds=limit_seconds, access=access)
+    except tools.ToolFailed:
+        named = (f'--schema="{schema.replace(chr(34), chr(34) * 2)}"' for schema in schemas)
+        await tools.run_async(
+            [*whole, lock_wait, *named], limit_seconds=limit_seconds, access=access
+        )
+
+
+async def _load(loader: Connection, dump: Path, limit_seconds: float) -> None:
+    """As one script, which is fast; where something in it is not allowed, one by one."""
+    program = tools.newest().pg_restore
+    script: list[bytes] = []
+    await asyncio.to_thread(
+        tools.run,
+        [program, "--file=-", str(dump)],
+        limit_seconds=limit_seconds,
+        each_chunk=script.append,
+    )
+    lines = b"".join(script).split(b"\n")
+    try:
+        # psql's own commands are in it since 17.6; the server knows none of them.
+        await loader.execute(b"\n".join(line for line in lines if not line.startswith(b"\\")))
+        await loader.execute("RESET ALL")
+    except psycopg.Error:
+        await loader.rollback()
+        access = tools.access_of(loader, "clone")
+        # It goes on after what is refused, and then ends with an error: see the fingerprint.
+        with contextlib.suppress(tools.ToolFailed):
+            await tools.run_async(
+                [program, f"--dbname={loader.info.dbname}", str(dump)],
+                limit_seconds=limit_seconds,
+                access=access,
+            )
+
+
+async def _copy(source: Connection, target: Connection, table: sql.Identifier) -> None:
+    """Small ones: a history has a row a migration."""
+    read = sql.SQL("COPY (SELECT * FROM {}) TO STDOUT").format(table)
+    write = sql.SQL("COPY {} FROM STDIN").format(table)
+    async with (
+        source.cursor() as reader,
+        target.cursor() as writer,
+        reader.copy(read) as rows,
+        writer.copy(write) as into,
+    ):
+        async for row in rows:
+            await into.write(row)
+
+
+@contextlib.asynccontextmanager
+async def _elsewhere(source: Connection) -> AsyncIterator[tuple[SecretStr, SecretStr]]:
+    """A server of our own with the same roles: the addresses of its superuser and of our role."""
+    server = PostgresServer(superuser=_SUPERUSER)
+    try:
+        await asyncio.to_thread(server.start)
+        user = source.info.user
+        admin = SecretStr(server.url())
+        async with await connect(admin, name="clone") as connection:
+            if connection.info.server_version // 10_000 < source.info.server_version // 10_000:
+                raise PermanentError("no PostgreSQL here is as new as the server to be cloned")
+            await _same_roles(source, connection, user, server.password)
+            await connection.execute(
+                sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE template0").format(
+                    sql.Identifier(_DATABASE), sql.Identifier(user)
+                )
+            )
+        yield scratch.at(admin, _DATABASE), SecretStr(server.url(_DATABASE, user=user))
+    finally:
+        await asyncio.to_thread(server.stop, remove=True)
+
+
+async def _same_roles(source: Connection, target: Connection, user: str, password: str) -> None:
+    roles: list[tuple[Any, ...]] = await (await source.execute(_ROLES)).fetchall()
+    for name, *flags in roles:
+        words = zip(_FLAGS.values(), flags, strict=True)
+        chosen = " ".join(word if on else f"NO{word}" for word, on in words)
+        create = sql.SQL("CREATE ROLE {} NOLOGIN {}")
+        await target.execute(create.format(sql.Identifier(name), sql.SQL(chosen)))
+    await target.execute(
+        sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(user), password)
+    )
+    members: list[tuple[Any, ...]] = await (await source.execute(_MEMBERS)).fetchall()
+    for role, member in members:
+        with contextlib.suppress(psycopg.Error):  # a role that only that version knows
+            await target.execute(
+                sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(member))
+            )

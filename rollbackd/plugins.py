@@ -9,9 +9,11 @@ from __future__ import annotations
 import enum
 import random
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, SecretStr
@@ -124,6 +126,8 @@ class ExecutorContext:
     clock: Clock
     database: DatabaseAccess | None = None
     supabase: SupabaseAccess | None = None
+    state: Path | None = None  # our own directory; None where nothing may be kept beside the store
+    permit: Callable[[str], None] = lambda _what: None  # raises Stopped or Fenced before an effect
 
 
 class ExecutorPlugin(Protocol):

@@ -16,8 +16,10 @@ from rollbackd.config.settings import Settings
 from rollbackd.config.targets import TargetSettings
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.model import ProbeName, TargetName
+from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.ports import Clock, Executor, Store
 from rollbackd.engine.look import Watched
+from rollbackd.executors.combined import Combined
 from rollbackd.fly.client import FlyClient
 from rollbackd.fly.platform import FlyPlatform
 from rollbackd.fly.wire import Meter
@@ -31,7 +33,6 @@ from rollbackd.plugins import (
 )
 from rollbackd.probes.control import HttpControl
 
-EXECUTOR = "app"  # the one kind there is
 USER_AGENT = f"rollbackd/{__version__}"
 EDGE = "https://fly.io"  # Fly's own edge, where an org has none of its own to ask
 
@@ -92,16 +93,19 @@ class Maker:
         platform = self._platform(name, target)
         if platform is not None:
             parts.platforms[name] = platform
-            parts.executors[name] = executors()[EXECUTOR].build(
-                ExecutorContext(
-                    target=parts.loaded.policy.targets[name],
-                    platform=platform,
-                    store=self._store,
-                    clock=self._clock,
-                    database=target.database.access if target.database else None,
-                    supabase=self._supabase(target),
-                )
+            policy = parts.loaded.policy.targets[name]
+            context = ExecutorContext(
+                target=policy,
+                platform=platform,
+                store=self._store,
+                clock=self._clock,
+                database=target.database.access if target.database else None,
+                supabase=self._supabase(target),
+                state=self._settings.state,
+                permit=self._permit,
             )
+            built = {kind: executors()[kind].build(context) for kind in _kinds(policy)}
+            parts.executors[name] = Combined(built, policy)
         parts.controls[name] = HttpControl(
             self._control(target),
             ssl_context=self._ssl,
@@ -198,3 +202,11 @@ class Maker:
         ours = type(self._settings).model_fields["fly_machines_url"].default
         # Behind another base URL (a sandbox) that base is the control; Fly's edge says nothing.
         return (machines, EDGE) if machines == ours else (machines,)
+
+
+def _kinds(policy: TargetPolicy) -> list[str]:
+    """What its plans need, and what a plan that is under way may need although they changed."""
+    kinds = {"app", *(kind for plan in policy.plans.values() for kind in plan.steps)}
+    if policy.database is not None:
+        kinds.add("database")
+    return sorted(kinds & executors().keys())

@@ -176,6 +176,9 @@ class StepTaker:
         traffic must come back whatever it says.
         """
         match step.phase:
+            case Phase.STOP_TRAFFIC | Phase.EXECUTE:  # a snapshot that failed: no further
+                await walk.note(step, StepState.FAILED, error=error.message)
+                raise error
             case Phase.CHECKLIST if isinstance(error, PermanentError):
                 await walk.note(step, StepState.FAILED, error=error.message)
                 raise error

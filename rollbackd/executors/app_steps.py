@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from rollbackd.core.model import Json, JsonObject, RollBack
 from rollbackd.core.policy import PlanPolicy, Strategy, TargetPolicy, Traffic
@@ -12,9 +13,11 @@ from rollbackd.core.runbook import Phase, Step
 from rollbackd.executors.app_words import Job, Kind
 from rollbackd.fly.json_shape import text_at
 
+_CHANGES_DATA = frozenset({"database", "pitr"})  # what no machine may write into meanwhile
+
 
 @dataclass(slots=True)
-class _Numbered:
+class Numbered:
     """Numbers the steps and gives each its operation key."""
 
     decision: RollBack
@@ -23,7 +26,7 @@ class _Numbered:
     def step(
         self,
         phase: Phase,
-        kind: Kind,
+        kind: StrEnum,
         name: str,
         params: JsonObject | None = None,
         *,
@@ -49,14 +52,14 @@ def steps_of(
     notes: Sequence[str],
 ) -> Iterator[Step]:
     """All steps in the order of the runbook."""
-    made = _Numbered(decision)
+    made = Numbered(decision)
     yield from _checklist(made, policy, decision, jobs, notes)
     yield from _stop_traffic(made, policy, jobs)
     yield from _execute(made, policy, jobs)
     yield made.step(Phase.VERIFY, Kind.VERIFY, "every machine runs the good release")
     shut = policy.traffic is Traffic.STOP
     if not shut:
-        yield from _test(made, target, Phase.TEST)
+        yield from smoke_steps(made, target, Phase.TEST)
     else:
         line = "traffic is stopped: asked when it is back"
         yield made.step(Phase.TEST, Kind.SAY, "smoke", {"lines": [line]})
@@ -65,13 +68,13 @@ def steps_of(
     yield made.step(Phase.MONITOR, Kind.WATCH, watched, {"seconds": seconds})
     yield from _restore_traffic(made, jobs)
     if shut:
-        yield from _test(made, target, Phase.POST_VERIFICATION)
+        yield from smoke_steps(made, target, Phase.POST_VERIFICATION)
     yield made.step(Phase.POST_VERIFICATION, Kind.PROVE, "prove that it helped")
     yield made.step(Phase.REPORT, Kind.REPORT, "write the report")
 
 
 def _checklist(
-    made: _Numbered,
+    made: Numbered,
     policy: PlanPolicy,
     decision: RollBack,
     jobs: Sequence[Job],
@@ -96,14 +99,14 @@ def _checklist(
             yield made.step(Phase.CHECKLIST, Kind.LOGS, name, {"machine": job.machine})
 
 
-def _stop_traffic(made: _Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> Iterator[Step]:
+def _stop_traffic(made: Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> Iterator[Step]:
     match policy.traffic:
         case Traffic.STOP:
             for job in jobs:
                 params: JsonObject = {"machine": job.machine}
                 name = f"take {job.machine} out of traffic"
                 yield made.step(Phase.STOP_TRAFFIC, Kind.CORDON, name, params, mutates=True)
-            for job in jobs if "database" in policy.steps else ():
+            for job in jobs if _CHANGES_DATA.intersection(policy.steps) else ():
                 if not job.resting:  # a resting one is kept from being woken by its cordon
                     name = f"stop {job.machine}"
                     params = {"machine": job.machine}
@@ -116,7 +119,7 @@ def _stop_traffic(made: _Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> I
             yield made.step(Phase.STOP_TRAFFIC, Kind.SAY, "keep", {"lines": [line]})
 
 
-def _execute(made: _Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> Iterator[Step]:
+def _execute(made: Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> Iterator[Step]:
     yield made.step(Phase.EXECUTE, Kind.RECORD, "write the release record", mutates=True)
     running: JsonObject = {"status": "running"}
     yield made.step(Phase.EXECUTE, Kind.STATUS, "release status: running", running, mutates=True)
@@ -146,7 +149,7 @@ def waves(jobs: Sequence[Job], policy: PlanPolicy) -> Iterator[int]:
         wave, away, proved = wave + 1, Counter(), not job.wake
 
 
-def _test(made: _Numbered, target: TargetPolicy, phase: Phase) -> Iterator[Step]:
+def smoke_steps(made: Numbered, target: TargetPolicy, phase: Phase) -> Iterator[Step]:
     url = text_at(target.settings, "url")
     if not url or not target.after.smoke:
         line = "no smoke request is configured"
@@ -161,7 +164,7 @@ def _test(made: _Numbered, target: TargetPolicy, phase: Phase) -> Iterator[Step]
         yield made.step(phase, Kind.SMOKE, f"GET {smoke.path}", params)
 
 
-def _restore_traffic(made: _Numbered, jobs: Sequence[Job]) -> Iterator[Step]:
+def _restore_traffic(made: Numbered, jobs: Sequence[Job]) -> Iterator[Step]:
     machines: list[Json] = [job.machine for job in jobs]
     yield made.step(
         Phase.RESTORE_TRAFFIC,

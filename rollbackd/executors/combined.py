@@ -1,0 +1,116 @@
+"""One plan of several parts: the steps of each executor in one journal, phases never overlapping.
+
+What a plan's `steps:` name is the order within a phase: `[database, app]` behind a fence for a
+schema that the good release cannot run on, `[app, database]` for one that it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final, Protocol, runtime_checkable
+
+from rollbackd.core.errors import ConfigError, PlanRefused
+from rollbackd.core.model import JsonObject, RollBack
+from rollbackd.core.noting import Note, NotesMidway
+from rollbackd.core.policy import PlanPolicy, TargetPolicy, Traffic
+from rollbackd.core.ports import Executor, Observation, Seen
+from rollbackd.core.runbook import Plan, Step
+from rollbackd.executors.merging import merged, parts_of
+
+_CHANGES: Final = frozenset({"database", "pitr"})  # the parts that change data
+
+
+@runtime_checkable
+class Part(Protocol):
+    """What an executor needs besides `Executor` to be one part of a plan among others."""
+
+    step_kinds: ClassVar[frozenset[str]]
+
+
+class Combined:
+    """Fits `core.ports.Executor` for one target: `parts` are its executors by their word."""
+
+    def __init__(self, parts: Mapping[str, Executor], target: TargetPolicy) -> None:
+        self._parts = parts
+        self._target = target
+
+    async def plan(self, decision: RollBack) -> Plan:
+        policy = self._target.plans[decision.plan]
+        _refuse_order(policy)
+        plans = {name: await self._part(name).plan(decision) for name in policy.steps}
+        if list(plans) == ["app"]:
+            return plans["app"]
+        if "app" in plans and plans["app"].settings.get("unreachable") and _fences(policy):
+            raise PlanRefused(
+                "a machine is on an unreachable host: nobody can say that it does not write",
+                hint="wait for Fly's host, or go back with a plan of the app alone",
+            )
+        return merged(plans, decision, policy)
+
+    async def still_applies(self, plan: Plan) -> None:
+        for part in self._of_plan(plan):
+            await part.still_applies(plan)
+
+    async def observe(
+        self, plan: Plan, step: Step, results: Mapping[int, JsonObject]
+    ) -> Observation:
+        part = self._of_step(plan, step)
+        if part is None:
+            return Observation(seen=Seen.NOT_DONE)
+        return await part.observe(plan, step, results)
+
+    async def apply(self, plan: Plan, step: Step, results: Mapping[int, JsonObject]) -> JsonObject:
+        part = self._of_step(plan, step)
+        return {} if part is None else await part.apply(plan, step, results)
+
+    async def apply_noting(
+        self, plan: Plan, step: Step, results: Mapping[int, JsonObject], note: Note
+    ) -> JsonObject:
+        part = self._of_step(plan, step)
+        if isinstance(part, NotesMidway):
+            return await part.apply_noting(plan, step, results, note)
+        return await self.apply(plan, step, results)
+
+    async def let_go(self, plan: Plan) -> Sequence[str]:
+        """Every part, the app first: its users wait."""
+        parts = self._of_plan(plan)
+        app = self._parts.get("app")
+        if app is not None and app not in parts:
+            parts = [app, *parts]
+        lines: list[str] = []
+        for part in sorted(parts, key=lambda one: one is not app):
+            lines += await part.let_go(plan)
+        return lines
+
+    def _part(self, name: str) -> Executor:
+        if name not in self._parts:
+            raise ConfigError(f"nothing here carries out the step {name}")
+        return self._parts[name]
+
+    def _of_plan(self, plan: Plan) -> list[Executor]:
+        return [self._part(name) for name in parts_of(plan)]
+
+    def _of_step(self, plan: Plan, step: Step) -> Executor | None:
+        """Whose kind the step is; None for one that the runner carries out and nobody else."""
+        parts = self._of_plan(plan)
+        for part in parts:
+            if isinstance(part, Part) and step.kind in part.step_kinds:
+                return part
+        others = [part for part in parts if not isinstance(part, Part)]
+        return others[0] if others else self._parts.get("app")
+
+
+def _fences(policy: PlanPolicy) -> bool:
+    return policy.traffic is Traffic.STOP and not _CHANGES.isdisjoint(policy.steps)
+
+
+def _refuse_order(policy: PlanPolicy) -> None:
+    """The new code needs the new schema for as long as it runs."""
+    names = policy.steps
+    if _CHANGES.isdisjoint(names) or "app" not in names or _fences(policy):
+        return
+    if names.index("app") > min(names.index(name) for name in _CHANGES.intersection(names)):
+        raise PlanRefused(
+            f"plan {policy.name}: the database first, with the bad release still running on it",
+            hint="traffic: stop, or steps: [app, database]",
+        )

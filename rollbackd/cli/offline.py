@@ -28,6 +28,7 @@ from rollbackd.core.ports import Store
 from rollbackd.core.runbook import Journal
 from rollbackd.core.view import release_views
 from rollbackd.core.vouching import hear
+from rollbackd.postgres.observations import Observations, told
 from rollbackd.telemetry import shapes
 
 T = TypeVar("T")
@@ -93,6 +94,20 @@ def releases_of(target: str | None) -> Callable[[Store], Awaitable[JsonObject]]:
             "seen_at": seen[name].at,
             "releases": [shapes.release(view) for view in release_views(ledger, deploys)],
         }
+
+    return ask
+
+
+def database_of(target: str | None) -> Callable[[Store], Awaitable[JsonObject]]:
+    """How the database was while its releases were well, as far as it was kept."""
+
+    async def ask(store: Store) -> JsonObject:
+        seen = {f.target for f in await store.facts(0) if isinstance(f, ReleasesSeen)}
+        name = TargetName(target) if target else next(iter(seen), None)
+        if name is None or name not in seen or (target is None and len(seen) != 1):
+            listed = ", ".join(sorted(seen)) or "none"
+            raise UsageError(f"releases were kept of: {listed}", hint="name one of them")
+        return {"daemon": "down", **await told(Observations(store, name), name)}
 
     return ask
 

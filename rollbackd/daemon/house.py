@@ -20,6 +20,7 @@ from rollbackd.core.policy import Policy
 from rollbackd.core.ports import Executor, TokenReport
 from rollbackd.daemon import tokens
 from rollbackd.daemon.hearing import Hearing
+from rollbackd.daemon.observing import Observing
 from rollbackd.daemon.parts import Maker
 from rollbackd.daemon.tenure import Tenure
 from rollbackd.daemon.timekeeper import Timekeeper
@@ -119,6 +120,7 @@ class House:
             record=self._record_jump,
             anew=self._engine.anew,
         )
+        self._observing = Observing(self._clock, self._store, self._engine, self._loaded)
         self._soon: set[asyncio.Task[str]] = set()
 
     @property
@@ -156,6 +158,7 @@ class House:
             "heard": self._heard.run(),
             "backfill": self._backfill.run(),
             "watcher": self._watcher.run(),
+            "observing": self._observing.run(),
             "reloader": self._reloader.run(),
             "tokens": self._look_at_tokens(),
             "timekeeper": self._timekeeper.run(),
@@ -215,6 +218,9 @@ class House:
     async def _record_jump(self, seconds: float) -> None:
         with contextlib.suppress(TemporaryError):
             await self._store.record_line("clock_jumped", {"seconds": round(seconds, 1)})
+
+    def _loaded(self) -> Loaded:
+        return self._parts.loaded
 
     def _publish(self, fact: Fact) -> None:
         # A look that began before the clock was set back would keep out all that come after it.

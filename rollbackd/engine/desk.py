@@ -33,6 +33,7 @@ from rollbackd.engine import going_on
 from rollbackd.engine.control import Control, tell
 from rollbackd.engine.naming import commit_named, known_release
 from rollbackd.engine.reloader import Reloader
+from rollbackd.postgres.observations import Observations, told
 from rollbackd.telemetry import events, shapes
 
 log = structlog.get_logger()
@@ -67,6 +68,11 @@ class Desk(Control):
 
     def releases(self, name: str) -> JsonObject:
         return shapes.releases(self._view(name))
+
+    async def database(self, name: str) -> JsonObject:
+        """How the target's database was while its releases were well, newest first."""
+        known = self._state(name).policy.name
+        return await told(Observations(self.store, known), known)
 
     def gate(self, name: str, sha: str) -> JsonObject:
         """Whether this commit may go out: not while a release of it is quarantined."""

@@ -101,10 +101,9 @@ class Observations:
 
         The newest state that lasted, else the first one.
         """
-        own = [entry for entry in await self.entries() if same_content(entry.content, content)]
-        if not own:
+        entry = _answering(await self.entries(), content)
+        if entry is None:
             return None
-        entry = next((one for one in reversed(own) if one.settled), own[0])
         fingerprint = _unpacked(await self._store.get_blob(self._schema(entry.schema)))
         if fingerprint is None or fingerprint.sha256 != entry.schema:
             return None
@@ -128,6 +127,11 @@ class Observations:
 
     def _schema(self, sha256: str) -> str:
         return f"{self._prefix}/schema/{sha256}"
+
+
+def _answering(entries: Iterable[Entry], content: str) -> Entry | None:
+    own = [entry for entry in entries if same_content(entry.content, content)]
+    return next((one for one in reversed(own) if one.settled), own[0] if own else None)
 
 
 def _newest(entries: Iterable[Entry], content: str) -> Entry | None:
@@ -224,3 +228,37 @@ def _unpacked(kept: Json) -> Fingerprint | None:
         return made_of({(str(kind), str(name)): str(made) for kind, name, made in rows})
     except (ValueError, TypeError, zlib.error):
         return None
+
+
+async def told(ledger: Observations, target: TargetName) -> JsonObject:
+    """The whole ledger of a target for people, newest first. `answers`: this is what a rollback to
+    that content would go by; `came`: migrations that the state before did not have.
+    """
+    entries = await ledger.entries()
+    rows: list[Json] = []
+    for at, entry in enumerate(entries):
+        before = {one.key for one in entries[at - 1].applied} if at else None
+        came = [one for one in entry.applied if before is not None and one.key not in before]
+        rows.append(
+            {
+                "version": entry.version,
+                "content": entry.content,
+                "since": entry.since,
+                "at": entry.at,
+                "schema": entry.schema,
+                "answers": _answering(entries, entry.content) is entry,
+                "migrations": [_migration(one) for one in entry.applied],
+                "came": [_migration(one) for one in came],
+                "rows": dict(entry.row_counts),
+            }
+        )
+    return {"target": target, "observed": rows[::-1]}
+
+
+def _migration(one: Applied) -> JsonObject:
+    return {
+        "tool": one.tool.value,
+        "version": one.version,
+        "name": one.name,
+        "failed": one.failed,
+    }

@@ -39,6 +39,9 @@ PAST_UNKNOWN: Final = "past.unknown"
 MODE_CAPPED: Final = "mode.capped"
 TOKEN_REFUSED: Final = "token.refused"  # noqa: S105 -- the name of an event
 API_RETRIED: Final = "api.retried"
+DATABASE_OBSERVED: Final = "database.observed"
+DATABASE_LOST: Final = "database.lost"
+DATABASE_REGAINED: Final = "database.regained"
 
 # What is judged
 DECISION_CHANGED: Final = "decision.changed"

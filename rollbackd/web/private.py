@@ -55,6 +55,7 @@ class _Rooms:
             self._look(_TARGET, self._target),
             self._look(f"{_TARGET}/releases", self._releases),
             self._look(f"{_TARGET}/explain", self._explain),
+            self._look(f"{_TARGET}/database", self._database),
             self._look(f"{_TARGET}/gate", self._gate, frozenset({"sha"})),
             self._look("/api/v1/rollbacks", self._rollbacks, frozenset({"target", "limit"})),
             self._look("/api/v1/rollbacks/{id}", self._rollback),
@@ -111,6 +112,9 @@ class _Rooms:
 
     async def _explain(self, request: Request) -> Response:
         return JSONResponse(self.desk.explain(request.path_params["target"]))
+
+    async def _database(self, request: Request) -> Response:
+        return JSONResponse(await self.desk.database(request.path_params["target"]))
 
     async def _gate(self, request: Request) -> Response:
         sha = request.query_params.get("sha", "")

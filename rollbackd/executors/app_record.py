@@ -47,11 +47,23 @@ class ReleaseRecord:
             return
         kept = object_at(await self._store.get_blob(_key(plan)))
         ours = kept or await self._found(plan)
-        if whole_at(ours, "version") == newest:
+        if whole_at(ours, "version") == newest or await self._posted_late(plan, newest):
             return
         raise Superseded(
             f"release v{newest} of {self._platform.app} appeared after v{_known_newest(plan)}",
             hint="somebody is deploying: this rollback stands back",
+        )
+
+    async def _posted_late(self, plan: Plan, version: int) -> bool:
+        """Whether the release is a record of ours that one who was frozen posted when it woke.
+        Nobody carries it out: a person's deploy of the same image would run by now, or soon.
+        """
+        image = text_at(plan.settings, "image")
+        return any(
+            whole_at(record, "version") == version
+            and _image(record) == image
+            and text_at(record, "status") == "pending"
+            for record in await self._platform.records()
         )
 
     async def observe(self, plan: Plan) -> Observation:
@@ -159,6 +171,10 @@ class ReleaseRecord:
 
 def _known_newest(plan: Plan) -> int:
     return whole_at(plan.settings, "newest_version") or plan.from_version
+
+
+def _image(record: JsonObject) -> str:
+    return text_at(record, "image_ref") or text_at(record, "imageRef")
 
 
 def _result(record: JsonObject) -> JsonObject:

@@ -81,7 +81,7 @@ class FakeDesk:
 
     def releases(self, name: str) -> JsonObject:
         self._known(name)
-        return shapes.releases(views.target(name=name))
+        return shapes.releases(views.target(name=name, **self.seen))
 
     def explain(self, name: str) -> JsonObject:
         self._known(name)

@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
 from rollbackd.cli import offline, show
 from rollbackd.cli.client import DaemonGone, state_directory
 from rollbackd.core.errors import UsageError
-from rollbackd.core.model import Json, JsonObject, TargetName
+from rollbackd.core.model import Json, JsonObject, RollbackId, TargetName
 from rollbackd.core.ports import Recorded, Store
 
 EXPORT = "export"
+Steps: TypeAlias = dict[tuple[str, int], str]  # names, by rollback and number
+_SAID = frozenset({"at", "target", "rollback"})
 
 
 def audit(
@@ -38,18 +40,21 @@ def audit(
         f"there is no state in {state_directory()}", hint="set ROLLBACKD_STATE to where it is"
     )
 
-    async def ask(store: Store) -> tuple[Sequence[Recorded], int | None]:
+    async def ask(store: Store) -> tuple[Sequence[Recorded], Steps, int | None]:
         found = await store.record_lines(target, -1 if export else limit)
-        return found, (await store.record_broken_at() if verify else None)
+        steps = {} if export else await _steps(store, found)
+        return found, steps, (await store.record_broken_at() if verify else None)
 
-    lines, broken_at = offline.read(gone, ask)
+    lines, steps, broken_at = offline.read(gone, ask)
     if export:
         for line in lines:
             sys.stdout.write(json.dumps(_wire(line), ensure_ascii=False) + "\n")
     else:
         for each in lines:
-            about = each.rollback or each.target
-            show.line(f"{show.clock_time(each.at)}  {each.kind} {about}  {_said(each.data)}")
+            about = " ".join(filter(None, (each.kind, each.rollback or each.target)))
+            show.line(f"{show.clock_time(each.at)}  {about}  {_said(each, steps)}".rstrip())
+    if not lines:
+        show.note(f"nothing is recorded of {target}" if target else "nothing is recorded yet")
     if verify:
         _tell(broken_at)
 
@@ -76,9 +81,30 @@ def _wire(line: Recorded) -> JsonObject:
     }
 
 
-def _said(data: JsonObject) -> str:
-    """The words of a line, the plain ones only."""
-    return ", ".join(f"{name} {show.word(value)}" for name, value in data.items() if _plain(value))
+async def _steps(store: Store, lines: Sequence[Recorded]) -> Steps:
+    """What the numbers in lines about steps stand for."""
+    names: Steps = {}
+    for rollback in {each.rollback for each in lines if each.kind == "step"}:
+        journal = await store.journal(RollbackId(rollback))
+        for step in journal.plan.steps if journal is not None else ():
+            names[rollback, step.seq] = f"{step.phase.value}: {step.name}"
+    return names
+
+
+def _said(line: Recorded, steps: Steps) -> str:
+    """The words of a line, the plain ones only, without those that stand before them."""
+    words = [
+        f"{name} {show.clock_time(value) if _is_time(name) else show.word(value)}"
+        for name, value in line.data.items()
+        if _plain(value) and name not in _SAID
+    ]
+    seq = line.data.get("seq")
+    step = steps.get((line.rollback, seq)) if isinstance(seq, int) else None
+    return ", ".join([step, *words] if step else words)
+
+
+def _is_time(name: str) -> bool:
+    return name.endswith(("_at", "until"))
 
 
 def _plain(value: Json) -> bool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SOCKET_NAME = "rollbackd.sock"
 _CONNECT_SECONDS = 3.0
+_NAMED = 10  # targets in a hint
 _ANSWER_SECONDS = 60.0  # making a plan reads every machine of the app
 
 
@@ -84,8 +85,9 @@ class Daemon(AbstractContextManager["Daemon"]):
         names = [str(t["name"]) for t in objects(self.get("/api/v1/status").get("targets"))]
         if len(names) == 1:
             return names[0]
-        listed = ", ".join(sorted(names)) or "none yet"
-        raise UsageError("which target?", hint=f"name one of: {listed}")
+        listed = ", ".join(sorted(names)[:_NAMED]) or "none yet"
+        more = f" and {len(names) - _NAMED} more: rollbackd status" if len(names) > _NAMED else ""
+        raise UsageError("which target?", hint=f"name one of: {listed}{more}")
 
     def _ask(
         self, method: str, path: str, *, params: Mapping[str, str | int], body: JsonObject | None

@@ -72,7 +72,7 @@ def _decision(name: str, decision: Json, then: Json) -> None:
     if not isinstance(decision, dict):
         show.line(f"{name}: nothing is decided yet")
         return
-    text = f"{name}: {decision.get('kind')} because of {decision.get('reason')}"
+    text = f"{name}: {decision.get('kind')}: {decision.get('reason')}"
     show.line(f"{text}, {then}" if then else text)
 
 

@@ -27,7 +27,11 @@ def releases(target: Target = None, *, json: AsJson = False) -> None:
         )
         for each in found
     ]
-    show.table(("", "release", "standing", "made", "commit", "by", "image"), rows, cut="image")
+    show.table(
+        ("", "release", "standing", "made", "commit", "by", "image"),
+        rows,
+        cut=("image", "by", "commit"),
+    )
     _why(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -23,13 +24,20 @@ _WORDS = {
     "breached": "bold red", "error": "bold red", "failed": "bold red", "unhealthy": "bold red",
     "bad": "red", "quarantined": "red", "not_recovered": "bold red",
 }  # fmt: skip
+_GAP = 2  # between two columns
+_WHOLE = 22  # a word of this length is not folded while any other column can give way
+_CUT_TO = 6  # as far as a column is cut short: enough of a digest, or of a name
+_PIPED_WIDTH = 2000
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
 
 
 def console(*, stderr: bool = False) -> Console:
     from rich.console import Console  # noqa: PLC0415 -- not for --json, not for `version`
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not made.is_terminal and not os.environ.get("COLUMNS"):
+        made.width = _PIPED_WIDTH  # nobody to fold for: `grep` wants whole words
+    return made
 
 
 def as_json(answer: JsonObject) -> None:
@@ -38,19 +46,44 @@ def as_json(answer: JsonObject) -> None:
     sys.stdout.write("\n")
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[Json]], *, cut: str = "") -> None:
-    """Columns without a frame; long words fold. The column `cut` is cut short instead."""
+def table(heads: Sequence[str], rows: Iterable[Sequence[Json]], *, cut: Sequence[str] = ()) -> None:
+    """Columns without a frame. Sentences fold at spaces, words stay whole while there is room; the
+    columns `cut` are cut short first. Into a pipe a row is a line, however long.
+    """
     from rich.table import Table  # noqa: PLC0415 -- as above
     from rich.text import Text  # noqa: PLC0415 -- as above
 
+    out = console()
+    told = [[word(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(heads, *told, strict=True)]
+    over = sum(widths) + _GAP * (len(heads) - 1) - out.width
+    for head in cut:
+        at = heads.index(head)
+        least = min(widths[at], max(len(head), _CUT_TO))
+        gone = max(0, min(over, widths[at] - least))
+        widths[at], over = widths[at] - gone, over - gone
+    gives = sum(width - _WHOLE for width in widths if width > _WHOLE)
     drawn = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for head in heads:
-        short = head == cut
-        drawn.add_column(head.upper(), overflow="ellipsis" if short else "fold", no_wrap=short)
-    for row in rows:
-        cells = [word(cell) for cell in row]
+    for head, width in zip(heads, widths, strict=True):
+        whole = width <= _WHOLE and over <= gives
+        drawn.add_column(head.upper(), overflow="fold", no_wrap=whole)
+    for row in told:
+        cells = (
+            _cut(cell, width) if head in cut else cell
+            for head, cell, width in zip(heads, row, widths, strict=True)
+        )
         drawn.add_row(*(Text(cell, style=_WORDS.get(cell, "")) for cell in cells))
-    console().print(drawn)
+    if out.is_terminal:
+        out.print(drawn)
+        return
+    with out.capture() as captured:
+        out.print(drawn)
+    for each in captured.get().splitlines():
+        print(each.rstrip())  # what pads a column is nothing to whoever reads the pipe
+
+
+def _cut(cell: str, width: int) -> str:
+    return cell if len(cell) <= width else f"{cell[: width - 2]}.."
 
 
 def line(text: str, *, style: str = "") -> None:

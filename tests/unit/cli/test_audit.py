@@ -12,6 +12,7 @@ from typer.testing import Result
 
 from rollbackd.clock import FakeClock
 from rollbackd.core.model import TargetName
+from rollbackd.core.runbook import StepState
 from rollbackd.stores.sqlite import SqliteStore
 from tests.support_rollback import decision, plan
 
@@ -27,9 +28,10 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         store = SqliteStore(directory, FakeClock(1000.5))
         await store.open()
         await store.record(decision())
-        await store.begin(decision(), plan(decision()))
+        begun = await store.begin(decision(), plan(decision()))
+        await store.note(begun.plan.rollback, 1, StepState.STARTED, fence=begun.fence)
         await store.record_line(
-            "control", {"order": "pause", "by": "ann"}, target=TargetName("blog")
+            "control", {"order": "pause", "by": "ann", "until": 7200.0}, target=TargetName("blog")
         )
         await store.close()
 
@@ -48,13 +50,34 @@ def test_it_shows_one_target_or_all(state: Path, rollbackd: Run) -> None:
     assert "rollback_begun" not in one.stdout
 
 
+def test_a_line_for_people_names_steps_and_tells_times(state: Path, rollbackd: Run) -> None:
+    lines = rollbackd("audit").stdout.splitlines()
+
+    (step,) = [line for line in lines if "  step " in line]
+    name = plan(decision()).steps[0]
+    assert f"  {name.phase.value}: {name.name}, seq 1, state started" in step
+    (control,) = [line for line in lines if "  control " in line]
+    assert control.endswith("control blog  order pause, by ann, until 1970-01-01 02:00:00Z")
+    assert not any(", at " in line or "target shop" in line for line in lines)
+    assert "e+" not in "".join(lines)
+
+
+def test_what_nobody_knows_anything_of_is_said_to_be_so(state: Path, rollbackd: Run) -> None:
+    told = rollbackd("audit", "shpo")
+
+    assert (told.exit_code, told.stdout) == (0, "")
+    assert told.stderr == "nothing is recorded of shpo\n"
+
+
 def test_the_export_is_a_chain_that_anybody_can_check(state: Path, rollbackd: Run) -> None:
     told = rollbackd("audit", "export", "--verify")
 
     assert told.exit_code == 0
     assert "the chain holds" in told.stderr
     lines = [json.loads(line) for line in told.stdout.splitlines()]
-    assert [line["kind"] for line in lines] == ["boot", "decision", "rollback_begun", "control"]
+    assert [line["kind"] for line in lines] == [
+        "boot", "decision", "rollback_begun", "step", "control",
+    ]  # fmt: skip
     previous = ""
     for line in lines:
         body = json.dumps(line["data"], separators=(",", ":"))

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +168,68 @@ def test_with_several_targets_one_must_be_named(served: Served, rollbackd: Run) 
     assert told.stderr == "error: which target? (name one of: blog, shop)\n"
 
 
+def test_of_many_targets_some_are_named(served: Served, rollbackd: Run) -> None:
+    served.desk.names = tuple(f"shop-{n:02}" for n in range(50))
+
+    told = rollbackd("explain")
+
+    assert told.stderr.startswith("error: which target? (name one of: shop-00, shop-01")
+    assert "shop-09 and 40 more: rollbackd status" in told.stderr.replace("\n", " ")
+    assert "shop-10" not in told.stderr
+
+
+LONG = "somebody.with.a.long.name@a-very-long-company-domain.example"
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "100"])
+def test_names_that_are_too_long_are_cut_and_words_stay_whole(
+    served: Served, rollbackd: Run, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    served.desk.seen = {
+        "releases": tuple(
+            views.ReleaseView(
+                release=views.release(n, author=LONG, created_at=time.time() - 90), standing=word
+            )
+            for n, word in enumerate(("good", "quarantined", "unknown"))
+        )
+    }
+
+    lines = rollbackd("releases", "shop").stdout.splitlines()
+
+    table = lines[: lines.index("")]
+    assert len(table) == 1 + 3, "a release a line"
+    assert "quarantined" in table[2]
+    assert "1m30s ago" in table[2]
+    assert max(map(len, lines)) <= int(columns)
+
+
+def test_into_a_pipe_a_row_is_a_line(
+    served: Served, rollbackd: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS")
+    served.desk.why = "word " * 100
+
+    lines = rollbackd("status").stdout.splitlines()
+
+    (row,) = [line for line in lines if line.startswith("errors ")]
+    assert row.endswith("word word")
+    assert all(line == line.rstrip() for line in lines[lines.index("") :])
+
+
+def test_where_nothing_fits_whole_it_is_folded_and_nothing_is_lost(
+    served: Served, rollbackd: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    for columns in ("2000", "60", "40"):
+        monkeypatch.setenv("COLUMNS", columns)
+        told.append(rollbackd("history").stdout)
+
+    assert max(map(len, told[2].split("\n\n")[0].splitlines())) <= 40
+    assert all("not_recovered" in text for text in told[:2])
+    assert len({"".join(sorted("".join(text.split()))) for text in told}) == 1
+
+
 def test_a_probe_cannot_drive_the_terminal(served: Served, rollbackd: Run) -> None:
     served.desk.why = "\x1b]0;owned\x07\x1b[2J[red]boo[/red]"
 
@@ -198,7 +261,7 @@ def test_explain_prints_numbers_then_gates_then_what_it_takes(
         "shop v42 is well: 2.1 %",
         "mode auto, release v42",
         "0.021",
-        "shop: hold",
+        "shop: hold: ok",
         "by ann, 10 m left",
         "For it to act:",
         "It would go back to v41: good, was well until v42 came",

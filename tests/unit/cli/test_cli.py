@@ -213,7 +213,7 @@ def test_into_a_pipe_a_row_is_a_line(
     lines = rollbackd("status").stdout.splitlines()
 
     (row,) = [line for line in lines if line.startswith("errors ")]
-    assert row.endswith("word word")
+    assert row.count("word") == 100
     assert all(line == line.rstrip() for line in lines[lines.index("") :])
 
 

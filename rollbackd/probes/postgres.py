@@ -108,17 +108,17 @@ class PostgresProbe:
         await self._reader.close()
 
     async def _look(self, connection: Connection) -> Reading:
-        from rollbackd.postgres import reader  # noqa: PLC0415 -- as above
+        from rollbackd.postgres.reader import select  # noqa: PLC0415 -- as above
 
         if self._config.value is not None:
-            return number(await reader.select(connection, self._config.value))
+            return number(await select(connection, self._config.value))
         if not self._config.invariants:
-            await reader.select(connection, "SELECT 1")
+            await select(connection, "SELECT 1")
             return Check(outcome=CheckOutcome.OK)
-        from rollbackd.postgres import invariants  # noqa: PLC0415 -- as above
+        from rollbackd.postgres.invariants import broken  # noqa: PLC0415 -- as above
 
-        broken = await invariants.broken(connection, self._invariants)
-        return Check(outcome=CheckOutcome.FAILED if broken else CheckOutcome.OK, why=_short(broken))
+        lines = await broken(connection, self._invariants)
+        return Check(outcome=CheckOutcome.FAILED if lines else CheckOutcome.OK, why=_short(lines))
 
     def _not_asked(self, error: Exception, told: RollbackdError) -> Reading:
         from rollbackd.postgres.connection import is_outage  # noqa: PLC0415 -- as above
@@ -166,6 +166,6 @@ def _reason(told: RollbackdError) -> MissReason:
     return MissReason.PROBE_ERROR if isinstance(told, ConfigError) else MissReason.SOURCE_ERROR
 
 
-def _short(broken: Sequence[str]) -> str:
-    text = "; ".join(broken)
+def _short(lines: Sequence[str]) -> str:
+    text = "; ".join(lines)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

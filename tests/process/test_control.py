@@ -75,6 +75,8 @@ async def test_what_a_person_approves_is_done_once_and_as_it_was_shown(tmp_path:
         await daemon.end(signal.SIGKILL)  # between the question and the answer
         await daemon.start()
         again = await until_asked(daemon)
+        # Until then an approval is taken, and held: nothing was counted for too long.
+        await until(lambda: _reason_is(daemon, "awaiting_approval"), 60)
         other = await command(daemon, "approve", "shop", "--hash", "feedfeed")
         first = await command(
             daemon, "approve", again["id"], "--hash", again["hash"], "--by", "eva", "--json"

@@ -56,11 +56,23 @@ async def check(walk: Walk) -> None:
             f"resumed {walk.journal.resumes} times within ten minutes",
             hint="something in this plan ends the daemon; read its log before letting it go on",
         )
-    if walk.progress().phase is None:
-        return
-    if walk.clock.now() - walk.moved_at > IDLE_SECONDS and await _stands_as_wanted(walk):
-        return
-    await _ask_until_known(walk, partial(_still_applies, walk))
+    if walk.progress().phase is not None:
+        await _look_around(walk)
+
+
+async def check_awake(walk: Walk) -> None:
+    """Before every effect: whoever was suspended for long (a machine, SIGSTOP) looks first, as one
+    who resumes does. Raises why it may not go on.
+    """
+    if walk.gap_seconds > IDLE_SECONDS:
+        await _look_around(walk)
+
+
+async def _look_around(walk: Walk) -> None:
+    slept = walk.gap_seconds > IDLE_SECONDS
+    if not slept or not await _stands_as_wanted(walk):
+        await _ask_until_known(walk, partial(_still_applies, walk))
+    walk.looked()
 
 
 async def check_still_applies(walk: Walk, now: Progress) -> None:

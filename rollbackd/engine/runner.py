@@ -64,7 +64,11 @@ class Runner:
     def __post_init__(self) -> None:
         self._pauses = Pauses(self.clock, self.stop)
         self._taker = StepTaker(
-            clock=self.clock, stop=self.stop, pauses=self._pauses, prove=self._prove
+            clock=self.clock,
+            stop=self.stop,
+            pauses=self._pauses,
+            prove=self._prove,
+            check_awake=going_on.check_awake,
         )
 
     async def dry_run(self, decision: RollBack) -> Plan:

@@ -55,6 +55,7 @@ class StepTaker:
     stop: StopSwitch
     pauses: Pauses
     prove: Callable[[TargetName, RollbackId], Awaitable[Proved]]
+    check_awake: Callable[[Walk], Awaitable[None]]  # raises why no effect may come now
 
     async def take(self, walk: Walk, step: Step) -> None:
         """Finish the step (done, or skipped because its object is gone), or raise why not."""
@@ -70,6 +71,7 @@ class StepTaker:
         pause, conflicts = _FIRST_PAUSE_SECONDS, 0
         while True:
             self.stop.check(step.name)
+            await self.check_awake(walk)
             await self._start(walk, step)
             error = await self._send(walk, step)
             if error is None or await self._read_back(walk, step, until, error) is not None:

@@ -43,6 +43,8 @@ class Walk:
     resumed: bool
     switched: bool = False  # told in this process
     late: bool = False
+    looked_at: float = 0.0  # when the world was last compared with what the plan knows
+    longest_gap: float = 0.0  # since then: the most seconds in which this rollback did nothing
     _rows: dict[int, StepRow] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,6 +79,17 @@ class Walk:
             times += [at for at in (row.started_at, row.finished_at) if at is not None]
         return max(times)
 
+    @property
+    def gap_seconds(self) -> float:
+        """For how long it did nothing, at its worst since the world was last looked at. A process
+        that was suspended does not know: its first line after it tells.
+        """
+        idle = self.clock.now() - max(self.moved_at, self.looked_at)
+        return max(self.longest_gap, idle)
+
+    def looked(self) -> None:
+        self.looked_at, self.longest_gap = self.clock.now(), 0.0
+
     def row(self, step: Step) -> StepRow:
         return self._rows[step.seq]
 
@@ -95,6 +108,7 @@ class Walk:
         error: str = "",
     ) -> None:
         """Write a step's transition; on disk when this returns."""
+        self.longest_gap = self.gap_seconds
         body = None if result is None else dict(result)
         await self._persist(
             lambda: self.store.note(

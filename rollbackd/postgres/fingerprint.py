@@ -107,7 +107,8 @@ def _objects(
     numbered: dict[tuple[int, int, int], str] = {}
     for classid, oid, column, kind, name, definition, owner, acl in rows:
         label = f"{kind} {name}"
-        numbered[classid, oid, column] = label
+        if kind != "extension":  # its comment comes with it
+            numbered[classid, oid, column] = label
         if kind != "default privileges":
             found[kind, name] = _plain(definition)
         if owner is not None:

@@ -15,6 +15,7 @@ from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.ports import Observation, Seen, Store
 from rollbackd.core.runbook import Plan, Step
 from rollbackd.executors.app_fence import Fence
+from rollbackd.executors.app_invariants import Invariants
 from rollbackd.executors.app_looks import Looks
 from rollbackd.executors.app_machine import MachineUpdate
 from rollbackd.executors.app_plan import make_plan
@@ -23,7 +24,7 @@ from rollbackd.executors.app_traffic import Traffic, cordoned_by
 from rollbackd.executors.app_words import Kind
 from rollbackd.fly.json_shape import list_at, text_at
 from rollbackd.fly.platform import FlyPlatform
-from rollbackd.plugins import ExecutorContext
+from rollbackd.plugins import DatabaseAccess, ExecutorContext
 
 
 class AppExecutor:
@@ -31,7 +32,13 @@ class AppExecutor:
 
     kind: ClassVar[str] = "app"
 
-    def __init__(self, platform: FlyPlatform, store: Store, target: TargetPolicy) -> None:
+    def __init__(
+        self,
+        platform: FlyPlatform,
+        store: Store,
+        target: TargetPolicy,
+        database: DatabaseAccess | None = None,
+    ) -> None:
         self._platform = platform
         self._store = store
         self._target = target
@@ -39,6 +46,9 @@ class AppExecutor:
         self._traffic = Traffic(platform)
         self._fence = Fence(platform)
         self._looks = Looks(platform, store)
+        self._invariants = Invariants(
+            database, target.database.invariants if target.database else ()
+        )
         self._machine = MachineUpdate(platform, store, self._record, self._traffic)
 
     @classmethod
@@ -48,7 +58,7 @@ class AppExecutor:
                 f"target {context.target.name} has a plan with the step app, but no fly: app",
                 hint="add `fly: {app: …}` to the target",
             )
-        return cls(context.platform, context.store, context.target)
+        return cls(context.platform, context.store, context.target, context.database)
 
     async def plan(self, decision: RollBack) -> Plan:
         return await make_plan(self._platform, self._store, self._target, decision)
@@ -101,8 +111,9 @@ class AppExecutor:
                 return await self._machine.apply(plan, step)
             case Kind.VERIFY:
                 return await self._looks.verify(plan)
-            case Kind.SMOKE:
-                return await self._looks.smoke(step)
+            case Kind.SMOKE | Kind.INVARIANTS:
+                smoke = kind is Kind.SMOKE
+                return await (self._looks.smoke(step) if smoke else self._invariants.ask())
             case Kind.WATCH:
                 return await self._looks.watch(plan, step)
             case Kind.UNCORDON:

@@ -69,6 +69,7 @@ def steps_of(
     yield from _restore_traffic(made, jobs)
     if shut:
         yield from smoke_steps(made, target, Phase.POST_VERIFICATION)
+    yield from _invariants(made, target)
     yield made.step(Phase.POST_VERIFICATION, Kind.PROVE, "prove that it helped")
     yield made.step(Phase.REPORT, Kind.REPORT, "write the report")
 
@@ -162,6 +163,15 @@ def smoke_steps(made: Numbered, target: TargetPolicy, phase: Phase) -> Iterator[
             "contains": smoke.contains,
         }
         yield made.step(phase, Kind.SMOKE, f"GET {smoke.path}", params)
+
+
+def _invariants(made: Numbered, target: TargetPolicy) -> Iterator[Step]:
+    """After traffic is back: what is wrong with the data is no reason to keep users out."""
+    invariants = target.database.invariants if target.database else ()
+    if invariants:
+        names: list[Json] = [one.name for one in invariants]
+        name = f"ask {len(names)} invariant{'s' if len(names) > 1 else ''} of the database"
+        yield made.step(Phase.POST_VERIFICATION, Kind.INVARIANTS, name, {"names": names})
 
 
 def _restore_traffic(made: Numbered, jobs: Sequence[Job]) -> Iterator[Step]:

@@ -28,6 +28,7 @@ class Kind(enum.StrEnum):
     MACHINE = "machine"
     VERIFY = "verify"
     SMOKE = "smoke"
+    INVARIANTS = "invariants"
     WATCH = "watch"
     UNCORDON = "uncordon"
     PROVE = "prove"

@@ -27,6 +27,8 @@ class BadRun:
 
     def add(self, start_at: float, bad: float, total: float, ratio: float) -> None:
         """One tick with data. `ratio`: observed over tolerated share."""
+        if ratio <= 1 and not self.won:
+            return  # nothing was won, nothing is lost
         self.won = min(self.won + math.log(1 + BET * (ratio - 1)), WON_AT_MOST)
         if self.won <= 0:
             self.stop()

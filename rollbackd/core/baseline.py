@@ -102,19 +102,19 @@ class Patience:
     late: int
 
 
-def patience(learned: int, *, phi: float, at_least: int) -> Patience:
+def patience(learned: int, *, phi: float, at_least: int, strays: bool = False) -> Patience:
     """A burst is as likely in any minute, a bad release mostly bad in its first: what comes later
     has to last longer, and what the history teaches about bursts counts for less in the first.
 
     `learned`: the persistence; `phi`: above 3, the app is prone to bursts though the history may
-    show no long one; `at_least`: its lower clip. Measured in
-    docs/adr/0007-bursts-and-little-history.md.
+    show no long one, and of those that come later; `at_least`: its lower clip; `strays`: it goes
+    up and down for minutes in every app. Measured in docs/adr/0007-bursts-and-little-history.md.
     """
     floor = math.ceil(PRONE_TIMES * at_least) if phi > PRONE_PHI else at_least
-    wanted = max(learned, floor)
+    longest = LATE_AT_MOST_TIMES * at_least
     return Patience(
-        early=min(wanted, math.ceil(at_least * 5 / 3)),
-        late=min(math.ceil(LATE_TIMES * wanted), LATE_AT_MOST_TIMES * at_least),
+        early=min(learned, math.ceil(at_least * 5 / 3)),
+        late=longest if strays else min(math.ceil(LATE_TIMES * max(learned, floor)), longest),
     )
 
 
@@ -130,14 +130,14 @@ def kl_upper_bound(bad: float, total: float, beta: float) -> float:
     low, high = rate, 1.0
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if _divergence(rate, middle) <= allowed:
+        if divergence(rate, middle) <= allowed:
             low = middle
         else:
             high = middle
     return low
 
 
-def _divergence(a: float, b: float) -> float:
+def divergence(a: float, b: float) -> float:
     """How far a coin that falls with b is from one that falls with a, in nats."""
     b = min(max(b, 1e-15), 1 - 1e-15)
     left = a * math.log(a / b) if a > 0 else 0.0

@@ -9,15 +9,15 @@ from typing import Final
 from rollbackd.core.baseline import TOLERANCE_AT_MOST, Slack
 
 WANTED_EXCEEDANCE, LEAST_EXCEEDANCE, MOST_EXCEEDANCE = 0.05, 0.005, 0.20
+LEAST_TELLING: Final = 0.001  # exceeded so rarely, it may still tell the most
 SLOWER: Final = 2.0  # times: the release that is to be found
-TELLING: Final = 2.0  # times what is tolerated: what it should make of the share that is slow
 
 
 def telling_bound(
     bounds: Sequence[float], slower: Sequence[float], total: float, *, slack: Slack
 ) -> int:
-    """The bound nearest to 5 %; where requests twice as slow would hardly show by it, the one by
-    which they show most. docs/adr/0012-bounds-that-tell.md says why.
+    """The bound by which requests twice as slow would show most.
+    docs/adr/0012-bounds-that-tell.md says why.
 
     `bounds`: the finite ones in seconds, rising; `slower`: per bound, how many took longer;
     `slack`: how much more is tolerated.
@@ -26,9 +26,7 @@ def telling_bound(
     if total <= 0 or not slower:
         return picked
     shares = [count / total for count in slower]
-    if _shows(bounds, shares, picked, slack) >= TELLING:
-        return picked
-    fit = [i for i, q in enumerate(shares) if LEAST_EXCEEDANCE <= q <= MOST_EXCEEDANCE]
+    fit = [i for i, q in enumerate(shares) if LEAST_TELLING <= q <= MOST_EXCEEDANCE]
     if fit:
         return max(fit, key=lambda i: (_shows(bounds, shares, i, slack), i == picked))
     if slack.over(shares[picked]) <= TOLERANCE_AT_MOST:
@@ -55,10 +53,10 @@ def _shows(bounds: Sequence[float], shares: Sequence[float], at: int, slack: Sla
 
 
 def _slower_than(bounds: Sequence[float], shares: Sequence[float], seconds: float) -> float:
-    """The share slower than any time: straight lines between the bounds, over the logarithm."""
+    """The share slower than any time: straight lines between the bounds, over both logarithms."""
     above = next((i for i, bound in enumerate(bounds) if bound >= seconds), len(bounds) - 1)
     low, high = bounds[max(above - 1, 0)], bounds[above]
     if above == 0 or low <= 0 or seconds <= 0:
         return shares[above]
     part = math.log(seconds / low) / math.log(high / low)
-    return shares[above - 1] + part * (shares[above] - shares[above - 1])
+    return float(shares[above - 1] * (shares[above] / shares[above - 1]) ** part)

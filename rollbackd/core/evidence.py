@@ -77,35 +77,43 @@ class Evidence:
         a, b, c, d = self._sums
         if ratio is None:
             a, b, c, d = a + stake, b + stake, c + stake, d + stake
-        else:
-            over, cap = ratio - 1, self._cap_now(ratio, tolerated)
+        elif ratio <= 1:
+            over = ratio - 1
+            a, b = (a + stake) * (1 + BETS[0] * over), (b + stake) * (1 + BETS[1] * over)
+            c, d = (c + stake) * (1 + BETS[2] * over), (d + stake) * (1 + BETS[3] * over)
             self._warm = self._warm and warm
+            if self._run_cap is not None:
+                self._rest_well(tolerated)
+        else:
+            over, cap = ratio - 1, self._cap_now()
             a = (a + stake) * (f if (f := 1 + BETS[0] * over) < cap else cap)
             b = (b + stake) * (f if (f := 1 + BETS[1] * over) < cap else cap)
             c = (c + stake) * (f if (f := 1 + BETS[2] * over) < cap else cap)
             d = (d + stake) * (f if (f := 1 + BETS[3] * over) < cap else cap)
             if a + b + c + d > CEILING:
                 a, b, c, d = (min(s, CEILING) for s in (a, b, c, d))
+            self._warm = self._warm and warm
         self._sums = (a, b, c, d)
         self._age_seconds += self._tick_seconds
         self.odds = (a + b + c + d) / 4 + rest
 
-    def _cap_now(self, ratio: float, tolerated: float) -> float:
+    def _cap_now(self) -> float:
+        """Of a tick that is worse than tolerated."""
+        if self._run_cap is None:
+            # By what was tolerated while it warmed up it could not show before.
+            early = self._warm or self._age_seconds <= self._early_until
+            self._run_cap = self._cap if early else self._late_cap
+        if self._run_cap == self._cap:
+            # A crash loop has its good ticks: what is bad again so soon is the same trouble.
+            self._early_until = self._age_seconds + self._tick_seconds + EARLY_SECONDS
+        self._well = 0.0
+        return self._run_cap
+
+    def _rest_well(self, tolerated: float) -> None:
         """A single tick without errors ends nothing where one would hardly have had any."""
-        if ratio > 1:
-            if self._run_cap is None:
-                # By what was tolerated while it warmed up it could not show before.
-                early = self._warm or self._age_seconds <= self._early_until
-                self._run_cap = self._cap if early else self._late_cap
-            if self._run_cap == self._cap:
-                # A crash loop has its good ticks: what is bad again so soon is the same trouble.
-                self._early_until = self._age_seconds + self._tick_seconds + EARLY_SECONDS
-            self._well = 0.0
-            return self._run_cap
-        self._well = min(self._well + max(tolerated, WELL_AGAIN / WELL_TICKS), WELL_AGAIN)
-        if self._well == WELL_AGAIN:
-            self._run_cap = None
-        return self._cap  # nothing grows now
+        self._well += max(tolerated, WELL_AGAIN / WELL_TICKS)
+        if self._well >= WELL_AGAIN:
+            self._run_cap, self._well = None, 0.0
 
     def skip(self, ticks: float) -> None:
         """The first `ticks` went by unseen: their stake is lost, nobody is accused by it."""

@@ -23,7 +23,8 @@ from rollbackd.core.baseline import (
     patience,
     recent,
 )
-from rollbackd.core.kinds import ERRORS
+from rollbackd.core.carried import KEPT_SECONDS
+from rollbackd.core.kinds import ERRORS, LATENCY
 from rollbackd.core.model import Json, JsonObject
 from rollbackd.core.rows import Ticks
 
@@ -40,7 +41,7 @@ class Baseline:
 
     `bounds`, `bound`: which of the bounds bad ones were counted by. `ill_since`: where it was
     worse than tolerable already, the start of that. `early`, `late`: the ticks that are needed at
-    least, see `patience`.
+    least, see `patience`. `before`: the newest ticks.
     """
 
     rate: float
@@ -57,6 +58,7 @@ class Baseline:
     looks: bool  # few events a tick: two bad ones are many
     ill_since: float | None = None
     ill_rate: float = 0.0
+    before: Ticks = ([], [])
 
     def raised(self, rate: float, slack: Slack, *, since: float) -> Baseline:
         """Tolerating this rate, too, because it was there before the release could be blamed."""
@@ -70,18 +72,23 @@ class Baseline:
     def as_json(self) -> JsonObject:
         finite = None if self.tolerance == math.inf else self.tolerance
         bounds: list[Json] = [*self.bounds]
-        return {**asdict(self), "tolerance": finite, "bounds": bounds}
+        before: list[Json] = [[*column] for column in self.before]
+        return {**asdict(self), "tolerance": finite, "bounds": bounds, "before": before}
 
 
 def baseline_of(kept: JsonObject) -> Baseline:
     """Read back what `as_json` wrote."""
-    fields = {key: value for key, value in kept.items() if key not in {"tolerance", "bounds"}}
-    tolerance, bounds = kept["tolerance"], kept["bounds"]
+    odd = {"tolerance", "bounds", "before"}
+    fields = {key: value for key, value in kept.items() if key not in odd}
+    tolerance, bounds, before = (kept[key] for key in ("tolerance", "bounds", "before"))
     assert isinstance(bounds, list), "written by as_json"
+    assert isinstance(before, list), "written by as_json"
+    bad, total = ([float(str(v)) for v in column] for column in before if isinstance(column, list))
     return Baseline(
         **fields,  # type: ignore[arg-type]  # as_json wrote these very fields
         tolerance=math.inf if tolerance is None else float(str(tolerance)),
         bounds=tuple(float(str(b)) for b in bounds),
+        before=(bad, total),
     )
 
 
@@ -174,7 +181,9 @@ def _baseline(
     )
     # Latency varies more than coins do in every app, and looks are too few to tell.
     phi = learned.phi if past.name == ERRORS.name else 1.0
-    needed = patience(learned.persistence, phi=phi, at_least=least)
+    needed = patience(
+        learned.persistence, phi=phi, at_least=least, strays=past.name == LATENCY.name
+    )
     looks = math.fsum(total) <= past.looks * len(total)
     rate = lately(past.ticks, tick_seconds=tick_seconds, looks=looks)
     tolerance = max(learned.tolerance, past.slack.over(rate) if rate else 0.0)
@@ -186,6 +195,7 @@ def _baseline(
         worst = max(worst, usual / ORDINARY_TIMES)
     ill = tolerance == math.inf and past.slack.over(worst) > TOLERANCE_AT_MOST
     since, rate = _ill_run(bad, total, tick_seconds) if ill else (0.0, 0.0)
+    kept = round(KEPT_SECONDS / tick_seconds)
     return Baseline(
         rate=learned.rate,
         tolerance=tolerance,
@@ -201,6 +211,7 @@ def _baseline(
         looks=looks,
         ill_since=at - since if ill else None,
         ill_rate=rate,
+        before=(bad[-kept:], total[-kept:]),
     )
 
 

@@ -76,35 +76,31 @@ class HardDown:
 
         `gapped`: the sources that were silent for too long. A streak needs one that never was.
         """
-        votes = self._votes()
         failed, bad, total = self._failed, self._bad, self._total
+        looked, counted = bool(self._ok or failed), total >= DOWN_EVENTS
+        up = (looked and self._ok > 0) or (counted and bad < DOWN_SHARE * total)
         self._clear()
         if self.streak:
             self._steady = self._steady.difference(gapped)
             if not self._steady:
                 self.stop()
-        down = all(votes.values()) if votes else None
-        if neutral or down is None:
-            return down
-        if not down:
-            self.stop()
+        if not looked and not counted:
+            return None
+        if neutral:
+            return not up
+        if up:
+            if self.streak or self.fired:
+                self.stop()
             return False
         if not self.streak:
-            self.since, self._steady = start_at, frozenset(votes)
+            sources = (("health", looked), ("errors", counted))
+            self.since, self._steady = start_at, frozenset(n for n, told in sources if told)
         self.streak += 1
         self.looks += failed
         self.streak_bad += bad
         self.streak_total += total
         self.fired = self.fired or (self.need is not None and self.streak >= self.need)
         return True
-
-    def _votes(self) -> dict[str, bool]:
-        votes = {}
-        if self._ok or self._failed:
-            votes["health"] = not self._ok
-        if self._total >= DOWN_EVENTS:
-            votes["errors"] = self._bad >= DOWN_SHARE * self._total
-        return votes
 
     def _clear(self) -> None:
         self._ok = self._failed = 0

@@ -29,6 +29,10 @@ class Judged:
         self.rule = rule
         self.probes = probes
         self.streams = streams_of(rule, probes)
+        self.fed_by = {
+            name: tuple(s for s in self.streams.values() if s.probe == name)
+            for name in {s.probe for s in self.streams.values()}
+        }
         self.hard = HardDown(None)
         self.downs = History(rule.history_at_most_seconds, PLAIN)
         self.sides = SideBySide(self.streams)
@@ -100,8 +104,10 @@ class Judged:
 
     def fresh(self, now: float) -> bool:
         """Whether anything was seen lately."""
-        parts = self.compares and self.sides.fresh(now)
-        return parts or any(s.fresh(now) for s in self.streams.values())
+        for stream in self.streams.values():
+            if stream.fresh(now):
+                return True
+        return self.compares and self.sides.fresh(now)
 
     @property
     def compares(self) -> bool:
@@ -129,7 +135,7 @@ class Judged:
             return self.sides.odds
         if self.frozen is None:
             return 1.0
-        return max(math.fsum(s.weight * s.odds for s in self.streams.values()), self.held_odds)
+        return max(math.fsum([s.weight * s.odds for s in self.streams.values()]), self.held_odds)
 
     @property
     def samples(self) -> float:

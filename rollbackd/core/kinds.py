@@ -29,5 +29,5 @@ HEALTH_ALONE: Final = Kind(
     name="health", weight=0.70, slack=Slack(1.5, 0.0025), grace_seconds=20.0, warm=True
 )
 LATENCY: Final = Kind(
-    name="latency", weight=0.30, slack=Slack(2.0, 0.02), grace_seconds=60.0, warm=False
+    name="latency", weight=0.30, slack=Slack(1.5, 0.01), grace_seconds=60.0, warm=False
 )

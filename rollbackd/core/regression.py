@@ -18,7 +18,14 @@ from rollbackd.core.judged import WATCHING, Judged
 from rollbackd.core.model import JsonObject, ProbeName
 from rollbackd.core.rows import counted
 from rollbackd.core.stream import JUST_NOW, WARM_SECONDS, Stream
-from rollbackd.core.streams import Frozen, freeze_all, raise_again, raise_by, raise_recent
+from rollbackd.core.streams import (
+    Frozen,
+    freeze_all,
+    raise_again,
+    raise_by,
+    raise_carried,
+    raise_recent,
+)
 
 
 class RegressionWatch(Judged):
@@ -46,10 +53,10 @@ class RegressionWatch(Judged):
         if isinstance(measure, Check):
             if measure.outcome is not outcome:
                 measure = Check(outcome=outcome)  # refused, and another probe says: down
-            if outcome is CheckOutcome.OK:
+            if outcome is CheckOutcome.OK and (self.hard.streak or self.hard.fired):
                 self.hard.stop()  # an answer ends it at once, not at the end of the tick
-        for stream in self.streams.values():
-            if stream.probe != probe or not stream.arrive(at):
+        for stream in self.fed_by.get(probe, ()):
+            if not stream.arrive(at):
                 continue
             told = at - stream.delay_seconds
             if told <= self.clock.end:
@@ -200,6 +207,9 @@ class RegressionWatch(Judged):
         if self.held_odds and not self.fresh(end):
             self.held_odds = 0.0
         odds = self.odds
+        if odds >= self.rule.odds and not (self.crossed or self.compares or self.held_odds):
+            raise_carried(self)
+            odds = self.odds
         if odds >= self.rule.odds or (self.hard.fired and odds >= WATCHING):
             self.crossed = True
         if not self.crossed or self.compares:

@@ -6,8 +6,7 @@ A row is (total, bad by the first bound, …). What is no histogram has one boun
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from rollbackd.core.facts import Check, CheckOutcome, Histogram, Measure, Ratio
 
@@ -17,8 +16,7 @@ PLAIN: Final = (0.0,)
 LOOK_BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(NamedTuple):
     """One sample. `bounds` are seconds where slow ones are counted."""
 
     bounds: tuple[float, ...]
@@ -32,8 +30,9 @@ def counted(measure: Measure, *, slow: bool) -> Counted | None:
             return Counted(PLAIN, [total, bad])
         case Histogram(buckets=buckets) if buckets[-1][1] > 0 and len(buckets) > 1 and slow:
             total = buckets[-1][1]
-            bounds = tuple(bound for bound, _ in buckets[:-1])
-            return Counted(bounds, [total, *(total - count for _, count in buckets[:-1])])
+            finite = buckets[:-1]
+            bounds = tuple([bound for bound, _ in finite])
+            return Counted(bounds, [total, *[total - count for _, count in finite]])
         case Check(outcome=CheckOutcome.OK, seconds=float(seconds)) if slow:
             return Counted(LOOK_BOUNDS, [1.0, *(float(seconds > b) for b in LOOK_BOUNDS)])
         case Check(outcome=CheckOutcome.OK) if not slow:

@@ -27,6 +27,7 @@ from rollbackd.core.rules import Regression
 WARM_SECONDS, WARM_TOLERANCE = 60.0, 0.10
 AGE_STEPS: Final = 2.5  # of the tick or the interval: older than this, nothing is known
 JUST_NOW, LATELY = 3, 6  # ticks with data
+SUMS: Final = (Ratio, Histogram)  # they tell of the time since the sample before
 
 
 Seen: TypeAlias = tuple[float, float, bool]  # bad, total, and whether that is over the tolerance
@@ -73,10 +74,13 @@ class Stream:
 
     def arrive(self, at: float) -> bool:
         """Whether a sample is newer than all before."""
-        newer = at > self.seen_at
-        self.seen_at = max(self.seen_at, at)
-        self.first_at = min(self.first_at, at)
-        return newer
+        if at <= self.seen_at:
+            self.first_at = min(self.first_at, at)
+            return False
+        if self.first_at == math.inf:
+            self.first_at = at
+        self.seen_at = at
+        return True
 
     def take(
         self, at: float, measure: Measure, *, since: float, before: float, counts: bool
@@ -96,7 +100,7 @@ class Stream:
         if found is not None and found.bounds != self.history.bounds:
             self.history.use_bounds(found.bounds)
             self.row = self.late_row = None
-        told = previous if isinstance(measure, Ratio | Histogram) else at
+        told = previous if isinstance(measure, SUMS) else at
         after = told - self.delay_seconds >= since
         if found is not None and after:
             self.row = added(self.row, found.row)
@@ -263,7 +267,7 @@ class Stream:
 
     @property
     def odds(self) -> float:
-        return self.evidence.odds if self.evidence is not None and self.judges else 1.0
+        return self.evidence.odds if self.judges and self.evidence is not None else 1.0
 
     def fresh(self, now: float) -> bool:
         return now - self.seen_at <= self.max_age_seconds

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from rollbackd.core import hard_down
+from rollbackd.core.carried import carried
 from rollbackd.core.frozen import Baseline, freeze, lately, tied
 from rollbackd.core.hard_down import HardDown
 from rollbackd.core.history import History
@@ -81,6 +82,8 @@ def freeze_all(watch: Watching, at: float, mark: float, *, until: float = math.i
 def raise_recent(watch: Watching) -> None:
     """What was bad right before the first machine switched is tolerated, too."""
     assert watch.frozen is not None, "a release began"
+    for stream in watch.streams.values():
+        _look_again(stream, _rows(watch))
     rates = {name: _lately(watch, stream) for name, stream in watch.streams.items()}
     _raise(watch, rates, since=watch.frozen.at)
     down, votes = watch.downs.tail(0, _rows(watch))
@@ -110,6 +113,34 @@ def raise_by(watch: Watching, sides: SideBySide, at: float) -> None:
     _raise(watch, rates, since=at)
     if max(rates.get("errors", 0.0), rates.get("health", 0.0)) > hard_down.OFTEN:
         watch.hard.need = None
+
+
+def raise_carried(watch: Watching) -> None:
+    """What turns out to have been there before the release is tolerated, too: it accuses nobody."""
+    assert watch.frozen is not None, "something is accused"
+    streams = watch.streams.values()
+    tolerances = {stream: stream.tolerance for stream in streams}
+    _raise(watch, {s.kind.name: _carried(s) for s in streams}, since=watch.frozen.at)
+    for stream, tolerance in tolerances.items():
+        if stream.tolerance > tolerance:
+            stream.forget()
+
+
+def _look_again(stream: Stream, rows: int) -> None:
+    """Some ticks more were before the release than when it was first seen."""
+    baseline = stream.baseline
+    if baseline is not None and baseline.bounds == stream.history.bounds:
+        stream.baseline = replace(baseline, before=stream.history.tail(baseline.bound, rows))
+
+
+def _carried(stream: Stream) -> float:
+    """The rate of what is bad now, if it was there before the release; or 0."""
+    baseline, run = stream.baseline, stream.run
+    if baseline is None or stream.odds <= 1 or run.since is None:
+        return 0.0
+    rate = run.bad / run.total
+    old = carried(baseline.before, rate, usual=baseline.rate, slack=stream.kind.slack)
+    return rate if old else 0.0
 
 
 def _lately(watch: Watching, stream: Stream) -> float:

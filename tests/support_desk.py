@@ -70,7 +70,8 @@ class FakeDesk:
         about = About(version="1.2.3", started_at=views.T0, config_error=self.config_error)
         verdict = views.verdict(why=self.why)
         seen = [
-            views.target(name=name, verdicts=(verdict,), app=f"hot-{name}") for name in self.names
+            views.target(name=name, **{"verdicts": (verdict,), "app": f"hot-{name}", **self.seen})
+            for name in self.names
         ]
         answer = shapes.status(views.snapshot(), about)
         return {**answer, "targets": [shapes.target(t) for t in seen]}

@@ -8,6 +8,7 @@ import math
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NoReturn
+from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -54,6 +55,25 @@ async def body(request: Request, known: AbstractSet[str]) -> Body:
     if unknown:
         refuse(f"unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}")
     return Body(fields=parsed)
+
+
+async def form(request: Request, known: AbstractSet[str]) -> Body:
+    """What a browser's form sent, each field once and none unknown; an empty one is not there."""
+    raw = await _read(request)
+    if not raw:
+        return Body(fields={})
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        refuse("a form sends application/x-www-form-urlencoded", 415)
+    try:
+        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict")
+    except ValueError:
+        refuse("the form is not UTF-8, percent-encoded")
+    fields = dict(pairs)
+    unknown = sorted(fields.keys() - known)
+    if unknown or len(fields) != len(pairs):
+        refuse(f"unknown or repeated field; known: {', '.join(sorted(known))}")
+    return Body(fields={name: value for name, value in fields.items() if value.strip()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,17 @@ class Door:
             _refuse_other_sites(request)
         return who
 
+    def admit_form(self, request: Request) -> Who:
+        """As `admit` a writer, and only from a page of ours: a form has no token that another site
+        could not make a browser send.
+        """
+        who = self.admit(request, needs=Role.WRITER)
+        if request.headers.get("sec-fetch-site") != "same-origin" and (
+            request.headers.get("origin") is None
+        ):
+            raise HTTPException(403, "a form is sent from its own page only")
+        return who
+
     def _identify(self, request: Request) -> Who:
         claimed = _name(unquote(request.headers.get(BY_HEADER, "")))
         if self._trusted:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 from datetime import UTC, datetime
 from html import escape
+from urllib.parse import quote
 
 from rollbackd.core.model import Json, JsonObject
 
@@ -21,8 +22,13 @@ _STYLE = (
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 POLICY = (
     f"default-src 'none'; style-src 'sha256-{_HASH}'; frame-ancestors 'none'; "
-    "base-uri 'none'; form-action 'none'"
+    "base-uri 'none'; form-action 'self'"
 )
+# A browser names the origin of a form only where its page has a referrer: the forms need it.
+HEADERS = {"referrer-policy": "same-origin"}
+
+
+_ALL = '<a href="/rollbacks">all rollbacks</a>'
 
 
 def render(status: JsonObject) -> str:
@@ -36,12 +42,19 @@ def render(status: JsonObject) -> str:
         notes += f'<p class="bad">Configuration refused, the last good one runs: {_e(refused)}</p>'
     if status.get("control_ok") is False:
         notes += '<p class="bad">Our own connectivity is broken: nothing is done.</p>'
+    again = '<meta http-equiv="refresh" content="10">'
+    version = _e(status.get("version"))
+    return f"{head('rollbackd', again)}<p>Version {version} · {_ALL}</p>{notes}{body}</html>"
+
+
+def head(title: str, more: str = "") -> str:
+    """The beginning of a page up to its heading. Both are HTML; a page with a form must not begin
+    anew while somebody types.
+    """
     return (
-        '<!doctype html><html lang="en"><meta charset="utf-8">'
-        '<meta http-equiv="refresh" content="10">'
+        f'<!doctype html><html lang="en"><meta charset="utf-8">{more}'
         '<meta name="viewport" content="width=device-width">'
-        f"<title>rollbackd</title><style>{_STYLE}</style>"
-        f"<h1>rollbackd</h1><p>Version {_e(status.get('version'))}</p>{notes}{body}</html>"
+        f"<title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>"
     )
 
 
@@ -66,6 +79,7 @@ def _target(target: JsonObject) -> str:
         lines += f"</p><p>{_e(each)}"
     return (
         f'<h2>{_e(target.get("name"))} <span class="{style}">{word}</span></h2>{lines}</p>'
+        + _asked(target)
         + _table(
             ("trigger", "state", "level", "value", "threshold", "why"), "name", target, "triggers"
         )
@@ -75,43 +89,61 @@ def _target(target: JsonObject) -> str:
     )
 
 
+def _asked(target: JsonObject) -> str:
+    """What waits for a person, and what runs: each has a page of its own."""
+    found = ""
+    proposal, rollback = target.get("proposal"), target.get("rollback")
+    if isinstance(proposal, dict):
+        place = f"/proposals/{quote(str(proposal.get('id')), safe='')}"
+        found += (
+            f'<p class="bad">A person is asked: back to v{_e(proposal.get("to_version"))}? '
+            f'<a href="{_e(place)}">Look at the plan and answer</a></p>'
+        )
+    if isinstance(rollback, dict):
+        place = f"/rollbacks/{quote(str(rollback.get('id')), safe='')}"
+        found += f'<p><a href="{_e(place)}">Rollback {_e(rollback.get("id"))}</a></p>'
+    return found
+
+
 def _releases(target: JsonObject) -> str:
     """What could be gone back to, and why not the others."""
-    rows = []
+    lines = []
     for row in _list(target.get("releases")):
         if isinstance(row, dict):
             mark = "runs" if row.get("current") else "goal" if row.get("goal") else ""
             style = "bad" if row.get("standing") in {"bad", "quarantined"} else ""
-            rows.append(
+            lines.append(
                 f"<tr><td>v{_e(row.get('version'))}</td><td>{mark}</td>"
                 f'<td class="{style}">{_e(row.get("standing"))}</td>'
                 f"<td>{_e(row.get('why'))}</td>"
                 f"<td><code>{_e(str(row.get('commit') or '')[:10])}</code></td>"
                 f"<td>{_e(row.get('author'))}</td></tr>"
             )
-    return _rows(("release", "", "standing", "why", "commit", "by"), rows)
+    return rows(("release", "", "standing", "why", "commit", "by"), lines)
 
 
 def _trial(target: JsonObject) -> str:
     """What only the mode kept from being done, so that a person can judge whether it was right."""
     if not target.get("trial"):
         return ""
-    rows = [
+    lines = [
         f"<tr><td>v{_e(row.get('version'))}</td><td>v{_e(row.get('to_version'))}</td>"
-        f"<td>{_moment(row.get('at'))}</td><td>{_e(row.get('why'))}</td></tr>"
+        f"<td>{moment(row.get('at'))}</td><td>{_e(row.get('why'))}</td></tr>"
         for row in _list(target.get("would_have"))
         if isinstance(row, dict)
     ]
-    table = _rows(("release", "back to", "when", "why"), rows)
+    table = rows(("release", "back to", "when", "why"), lines)
     return f"<p>rollbackd {_e(target.get('trial'))}</p>{table}"
 
 
-def _rows(heads: tuple[str, ...], rows: list[str]) -> str:
-    head = "".join(f"<th>{_e(h)}</th>" for h in heads)
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>" if rows else ""
+def rows(heads: tuple[str, ...], lines: list[str]) -> str:
+    """A table of such lines; nothing without any."""
+    top = "".join(f"<th>{_e(h)}</th>" for h in heads)
+    return f"<table><tr>{top}</tr>{''.join(lines)}</table>" if lines else ""
 
 
-def _moment(at: Json) -> str:
+def moment(at: Json) -> str:
+    """Epoch seconds for people; nothing where there are none."""
     if not isinstance(at, int | float):
         return ""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -119,13 +151,13 @@ def _moment(at: Json) -> str:
 
 def _table(heads: tuple[str, ...], first: str, target: JsonObject, rows: str) -> str:
     names = (first, *heads[1:])
-    head = "".join(f"<th>{_e(h)}</th>" for h in heads)
+    top = "".join(f"<th>{_e(h)}</th>" for h in heads)
     lines = "".join(
         "<tr>" + "".join(f"<td>{_cell(name, row.get(name))}</td>" for name in names) + "</tr>"
         for row in _list(target.get(rows))
         if isinstance(row, dict)
     )
-    return f"<table><tr>{head}</tr>{lines}</table>"
+    return f"<table><tr>{top}</tr>{lines}</table>"
 
 
 def _cell(name: str, value: Json) -> str:
@@ -136,6 +168,11 @@ def _cell(name: str, value: Json) -> str:
 
 def _e(value: Json) -> str:
     return "" if value is None else escape(str(value), quote=True)
+
+
+def objects(value: Json) -> list[JsonObject]:
+    """The objects of a list; none where it is none."""
+    return [each for each in _list(value) if isinstance(each, dict)]
 
 
 def _list(value: Json) -> list[Json]:

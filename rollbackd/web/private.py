@@ -19,6 +19,7 @@ from rollbackd import __version__
 from rollbackd.core.model import Json, JsonObject
 from rollbackd.telemetry import shapes
 from rollbackd.web import asking, page
+from rollbackd.web.answering import Answering
 from rollbackd.web.auth import Door, Role, Tokens
 from rollbackd.web.frame import ROUTE, Count, Frame
 from rollbackd.web.problems import HANDLERS
@@ -73,6 +74,7 @@ class _Rooms:
             self._order(f"{_TARGET}/quarantine", self._saying(self.desk.quarantine)),
             self._order(f"{_TARGET}/unquarantine", self._saying(self.desk.unquarantine)),
             self._order("/-/reload", self._reload),
+            *Answering(desk=self.desk, door=self.door).routes(),
         ]
 
     def _look(self, path: str, answer: _Answer, known: frozenset[str] = frozenset()) -> Route:
@@ -96,7 +98,7 @@ class _Rooms:
     # Looks ---------------------------------------------------------------------------------------
 
     async def _page(self, _request: Request) -> Response:
-        return HTMLResponse(page.render(self.desk.status()))
+        return HTMLResponse(page.render(self.desk.status()), headers=page.HEADERS)
 
     async def _version(self, _request: Request) -> Response:
         return JSONResponse({"version": __version__})

@@ -55,10 +55,14 @@ def problem(
     )
 
 
+def status_of(error: errors.RollbackdError) -> int:
+    return next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+
+
 def of_ours(_request: Request, error: Exception) -> Response:
     """One of the exception tree, raised by the desk."""
     assert isinstance(error, errors.RollbackdError)
-    status = next((code for kind, code in _STATUS if isinstance(error, kind)), 500)
+    status = status_of(error)
     headers: dict[str, str] = {}
     if isinstance(error, errors.TemporaryError) and error.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))

@@ -27,7 +27,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run-time
 	@touch $@
 
 test: dev
-	$(BIN)/pytest -n 2 -m "not integration and not slow"
+	$(BIN)/pytest -n 2 -m "not integration and not slow" $(ARGS)
 
 coverage: dev
 	$(BIN)/pytest -n 2 tests/unit/core --cov=rollbackd.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
@@ -39,7 +39,7 @@ faults: dev
 # What measures real programs runs one after the other, so that nothing is in its way. The short part of the
 # fault campaign is in `make test`, the long one is `make faults`.
 test-integration: dev
-	$(BIN)/pytest -n 2 -m "slow and not integration" --ignore=tests/faults
+	$(BIN)/pytest -n 3 -m "slow and not integration" --ignore=tests/faults
 	$(BIN)/pytest -m integration
 
 check: dev

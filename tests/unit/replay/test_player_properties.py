@@ -154,7 +154,7 @@ def anything(draw: st.DrawFn, *names: str) -> list[Told]:
     return Facts(sorted(told, key=lambda fact: fact.at))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(anything(SHOP))
 def test_skipped_seconds_hide_nothing(facts: list[Told]) -> None:
     under = policy(EVERYTHING)
@@ -162,7 +162,7 @@ def test_skipped_seconds_hide_nothing(facts: list[Told]) -> None:
     assert told_lines(facts, under, Player) == told_lines(facts, under, EverySecond)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.large_base_example])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.large_base_example])
 @given(anything("a", "b", "c"))
 def test_nor_do_they_where_targets_break_together(facts: list[Told]) -> None:
     under = policy(*(named(EVERYTHING, name) for name in "abc"))
@@ -249,7 +249,7 @@ def first_heard(heard: list[tuple[float, Told]]) -> float:
     return min((at for at, _, _ in rolled_back([*decisions, *player.end()])), default=math.inf)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(stories, st.floats(0, 600), st.floats(MAX_AGE_SECONDS, 300))
 def test_time_without_facts_never_adds_or_hastens_a_rollback(
     facts: list[Told], begin: float, length: float

@@ -108,7 +108,6 @@ class Walk:
         error: str = "",
     ) -> None:
         """Write a step's transition; on disk when this returns."""
-        self.longest_gap = self.gap_seconds
         body = None if result is None else dict(result)
         await self._persist(
             lambda: self.store.note(
@@ -121,6 +120,7 @@ class Walk:
             )
         )
         row = self._rows[step.seq]
+        self.longest_gap = self.gap_seconds
         now = self.clock.now()
         started = state is StepState.STARTED
         self._rows[step.seq] = replace(

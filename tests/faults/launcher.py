@@ -10,7 +10,8 @@ What is asked for stands in the environment. FAULT_POINT is where, FAULT_SIGNAL 
     after send:update:2         the platform has answered, nobody here knows it yet
 
 `FAULT_DIRECTORY/clock` holds seconds that the machine's clock is off; `FAULT_DIRECTORY/hang` makes
-the loop hang; FAULT_STUCK_SECONDS is the watchdog's patience, FAULT_SLOW_DRAIN delays the end.
+the loop hang; FAULT_STUCK_SECONDS is the watchdog's patience, FAULT_SLOW_DRAIN delays the end, and
+FAULT_IDLE_SECONDS is how long a rollback may sleep without looking anew.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ import rollbackd.clock
 from rollbackd.core.model import RollbackId
 from rollbackd.core.runbook import StepState
 from rollbackd.daemon import watchdog
+from rollbackd.engine import going_on
 from rollbackd.engine.looplag import LoopLag
 from rollbackd.engine.recorder import Recorder
 from rollbackd.fly.wire import Wire
@@ -111,6 +113,8 @@ def main() -> None:
     rollbackd.clock.time = OffClock()  # type: ignore[assignment]  # as it is seen there
     install(Faults())
     watchdog.STUCK_SECONDS = float(os.environ.get("FAULT_STUCK_SECONDS", "30"))  # type: ignore[misc]
+    if os.environ.get("FAULT_IDLE_SECONDS"):
+        going_on.IDLE_SECONDS = float(os.environ["FAULT_IDLE_SECONDS"])  # type: ignore[misc]
     if os.environ.get("FAULT_STUCK_SECONDS"):
         LoopLag.run = _hanging  # type: ignore[method-assign]  # it is the loop's own beat
     sys.argv = ["rollbackd", "run"]

@@ -7,8 +7,9 @@ async with struck(tmp_path, "after started:machine:2") as daemon:
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rollbackd.sandbox.server import Sandbox
@@ -20,11 +21,16 @@ BAD, GOOD = "errors-60", "good"
 
 @contextlib.asynccontextmanager
 async def struck(
-    directory: Path, point: str, *, by: str = "KILL", **sandbox: Any
+    directory: Path,
+    point: str,
+    *,
+    by: str = "KILL",
+    extra: Mapping[str, str] = MappingProxyType({}),
+    **sandbox: Any,
 ) -> AsyncIterator[Running]:
     """A bad release is out, a person's rollback began, and the daemon was struck there."""
     async with faulty(directory, **sandbox) as daemon:
-        daemon.extra |= {"FAULT_POINT": point, "FAULT_SIGNAL": by}
+        daemon.extra |= {"FAULT_POINT": point, "FAULT_SIGNAL": by, **extra}
         await daemon.start()
         await begin(daemon)
         await until((directory / "hit").exists, 60)

@@ -1,5 +1,6 @@
 """The whole daemon, killed in the middle of a real rollback, or frozen while another takes over."""
 
+import asyncio
 import signal
 from pathlib import Path
 
@@ -70,3 +71,26 @@ async def test_frozen_there_another_takes_over_and_the_woken_one_does_no_harm(
 
         assert code == 75
         assert "daemon.deposed" in daemon.log()
+
+
+@pytest.mark.slow
+async def test_suspended_for_long_it_looks_around_before_it_does_anything(tmp_path: Path) -> None:
+    """Without `going_on.check_awake` it would update the first machine before it comes to the one
+    that a person changed meanwhile.
+    """
+    long = {"FAULT_IDLE_SECONDS": "2"}
+    async with struck(tmp_path, "after done:release_status", by="STOP", extra=long) as daemon:
+        box = daemon.box
+        last = box.machines[0]  # of the plan
+        config = {**last.config, "env": {"BY": "bill"}}
+        box.platform.machines.update(last, {"config": config})
+        before = len(box.effects)
+        await asyncio.sleep(3)  # the length of the sleep is the experiment
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGCONT)
+
+        told = await daemon.until_outcome("holding", 60)
+
+        assert "changed while nobody looked" in str(told["detail"])
+        assert [e for e in box.effects[before:] if e.action == "machine.update"] == []
+        assert left_on(box) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,8 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 
+from rollbackd.config.compiled import plan
 from rollbackd.config.nodes import Items, Leaf, Table, reach
-from rollbackd.config.schema import TargetSpec
+from rollbackd.config.schema import PlanSpec, TargetSpec
 from rollbackd.config.schema_database import DatabaseSpec, InvariantSpec
 from rollbackd.config.scope import Scope
 from rollbackd.core.database import (
@@ -27,6 +28,7 @@ from rollbackd.plugins import DatabaseAccess, Need
 
 STEP: Final = "database"  # the executor's word in `plans: {x: {steps: [database, app]}}`
 APP_STEP: Final = "app"
+PITR_STEP: Final = "pitr"  # the whole project back to a moment, by Supabase itself
 POOLER_PORT: Final = 6543  # Supabase's transaction pooler: no session, so no locks to hold
 
 _PAIR = re.compile(r"\s*([a-z_]+)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s']*)")
@@ -104,14 +106,29 @@ def at_hand(table: Table) -> frozenset[Need]:
     return frozenset({Need.DATABASE})
 
 
+def usual_plans(target: TargetSpec | None, steps: Collection[str]) -> dict[str, PlanPolicy]:
+    """What a target with a database can always be asked for; the YAML may say them otherwise."""
+    if target is None or target.database is None or target.fly is None or STEP not in steps:
+        return {}
+    both = f"{APP_STEP}-and-{STEP}"
+    return {
+        STEP: plan(STEP, PlanSpec(steps=(STEP,))),
+        both: plan(both, PlanSpec(steps=(STEP, APP_STEP), traffic=Traffic.STOP)),
+    }
+
+
 def judge_plan(
-    plan: PlanPolicy, database: DatabaseSpec | None, scope: Scope, *, has_fly: bool
+    made: PlanPolicy, database: DatabaseSpec | None, scope: Scope, *, has_fly: bool
 ) -> None:
     """What the steps of a plan ask of each other and of the target. `scope` stands at the plan."""
-    steps = plan.steps
+    steps = made.steps
     for at, step in enumerate(steps):
         if step in steps[:at]:
             scope.into("steps", at).error(f"the step {step} stands there twice", "once is enough")
+    if PITR_STEP in steps and (database is None or database.supabase is None):
+        hint = "add database: {url: …, supabase: {project: …}} to the target"
+        at = steps.index(PITR_STEP)
+        scope.into("steps", at).error("a step pitr, and the target has no project", hint)
     if STEP not in steps:
         return
     at = steps.index(STEP)
@@ -123,15 +140,15 @@ def judge_plan(
         hint = "add fly: {app: …}: which migrations to reverse follows from its releases"
         scope.into("steps", at).error("a step database, and the target has no fly:", hint)
     database_first = APP_STEP in steps and at < steps.index(APP_STEP)
-    if database.migrates_at_boot and database_first and plan.traffic is not Traffic.STOP:
+    if database.migrates_at_boot and database_first and made.traffic is not Traffic.STOP:
         scope.error(
-            f"traffic {plan.traffic}, and the app migrates when it boots: a restart of the bad "
+            f"traffic {made.traffic}, and the app migrates when it boots: a restart of the bad "
             "release would apply the migrations again",
             "write traffic: stop",
         )
-    elif database_first and plan.traffic is not Traffic.STOP:
+    elif database_first and made.traffic is not Traffic.STOP:
         scope.warn(
-            f"traffic {plan.traffic}: the bad release serves while its schema is taken away",
+            f"traffic {made.traffic}: the bad release serves while its schema is taken away",
             "write traffic: stop",
         )
     elif database.migrates_at_boot and APP_STEP not in steps:

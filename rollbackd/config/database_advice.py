@@ -58,10 +58,7 @@ def advise_database(
             "the direct connection or the session pooler, port 5432",
         )
     if not plans:
-        inner.warn(
-            "no plan has the step database: it is watched, and never rolled back",
-            "plans: {app-and-database: {steps: [database, app], traffic: stop}}",
-        )
+        inner.warn("no plan has the step database: it is watched, and never rolled back")
         return
     if not here.pg_dump:
         inner.warn(

@@ -67,7 +67,7 @@ class PlanSpec(Spec):
     """How a rollback is carried out."""
 
     steps: Many[str] = Field(
-        min_length=1, description="What is rolled back, in order: app, database."
+        min_length=1, description="What is rolled back, in order: app, database, pitr."
     )
     traffic: Word[Traffic] = Field(
         Traffic.DRAIN,
@@ -220,7 +220,11 @@ class TargetSpec(Spec):
         description="What a rollback follows from; by default release-regression, health-down, "
         "deploy-failed.",
     )
-    plans: dict[str, Any] = Field({}, description="Ways to roll back; `app` is always there.")
+    plans: dict[str, Any] = Field(
+        {},
+        description="Ways to roll back; `app` is always there, with a database also `database` "
+        "and `app-and-database`.",
+    )
     database: DatabaseSpec | None = Field(
         None, description="The app's Postgres; needed to roll it back."
     )

@@ -15,6 +15,7 @@ from rollbackd.config.database import (
     at_hand,
     compile_database,
     judge_plan,
+    usual_plans,
     warn_of_password,
 )
 from rollbackd.config.diagnostics import Findings
@@ -209,6 +210,7 @@ def _plans(
 ) -> dict[str, PlanPolicy]:
     """A plan that was refused still counts as known: one error a mistake."""
     plans = {DEFAULT_PLAN: plan(DEFAULT_PLAN, PlanSpec(steps=("app",)))}
+    plans |= usual_plans(target, around.steps)
     for name, entry in _named(table, "plans", scope).items():
         spec = fit(_PLAN, entry.node, scope.findings, key=entry.mark)
         if spec is None:

@@ -25,6 +25,7 @@ from rollbackd.core.database import (
     Snapshots,
 )
 from rollbackd.core.model import TargetName
+from rollbackd.core.policy import Traffic
 from rollbackd.plugins import Need
 from tests.unit.config.fakes import PLUGINS, FakeHttp, load_text, refusals, warnings
 from tests.unit.config.texts import HEAD
@@ -238,6 +239,11 @@ def test_an_address_that_is_not_set_is_named(tmp_path: Path) -> None:
             "the step database stands there twice",
         ),
         (
+            database() + "    plans: {back: {steps: [pitr]}}\n",
+            7,
+            "a step pitr, and the target has no project",
+        ),
+        (
             database("migrates_at_boot: true") + "    plans: {both: {steps: [database, app]}}\n",
             8,
             "a restart of the bad release would apply the migrations again",
@@ -272,7 +278,6 @@ def test_what_does_not_fit_together_is_one_error(
             database("supabase: {project: abcdefghijklmnopqrst, token: sbp_1}") + PLANS,
             "a token stands in the file",
         ),
-        (database(), "no plan has the step database"),
         (database() + PLANS, "no rollback_dirs: only what the history itself holds"),
         (
             database() + "    plans: {both: {steps: [database, app]}}\n",
@@ -301,6 +306,26 @@ def test_the_transaction_pooler_is_warned_of(tmp_path: Path) -> None:
         "port 6543 is a transaction pooler" in w
         for w in warnings(loaded(tmp_path, database() + PLANS, DATABASE_URL=pooler))
     )
+
+
+def test_with_a_database_there_is_always_a_plan_for_it(tmp_path: Path) -> None:
+    plans = loaded(tmp_path, database()).policy.targets[SHOP].plans
+    assert {name: (plan.steps, plan.traffic) for name, plan in plans.items()} == {
+        "app": (("app",), Traffic.DRAIN),
+        "database": (("database",), Traffic.DRAIN),
+        "app-and-database": (("database", "app"), Traffic.STOP),
+    }
+    own = "    plans: {database: {steps: [app, database]}}\n"
+    plans = loaded(tmp_path, database() + own).policy.targets[SHOP].plans
+    assert plans["database"].steps == ("app", "database")
+    assert set(loaded(tmp_path, HEAD).policy.targets[SHOP].plans) == {"app"}
+
+
+def test_without_an_app_it_is_only_watched(tmp_path: Path) -> None:
+    text = HEAD.replace("fly: {app: shop}", "database: {url: '${DATABASE_URL}'}")
+    made = loaded(tmp_path, text)
+    assert set(made.policy.targets[SHOP].plans) == {"app"}
+    assert any("no plan has the step database" in warning for warning in warnings(made))
 
 
 def test_app_first_is_no_reason_to_stop_traffic(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from rollbackd.core.baseline import Slack, divergence
 from rollbackd.core.rows import Ticks
 
 KEPT_SECONDS: Final = 300.0  # of the time before the release
-SPEAKS: Final = 3.0  # nats: the ticks are 20 times as likely if it was so already
+SPEAKS: Final = 2.5  # nats: the ticks are 12 times as likely if it was so already
 OVER: Final = 7.0  # nats against it: whatever was before these ticks had ended
 UNLIKELY: Final = 3.0  # nats: ticks as far from a rate as they are come of it once in twenty
 

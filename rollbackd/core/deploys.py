@@ -48,6 +48,7 @@ class Deploys:
         self.current_since = -math.inf
         self.settle_from = -math.inf
         self.settled = True
+        self.rolled_out = False  # the newest look found that the current one's deploy is complete
         self.ours: set[int] = set()  # versions that are rollbacks of ours
         self.put_back: Release | None = None  # runs again, its own release record not seen yet
         self._first_seen: dict[int, float] = {}
@@ -70,7 +71,10 @@ class Deploys:
         self._first_seen = {v: at for v, at in self._first_seen.items() if v in kept}
         for release in self.known:
             self._first_seen.setdefault(release.version, fact.at)
+        going_on = self.current is not None and self.current.status in UNDERWAY
         self._refresh_current()
+        now = self.current
+        self.rolled_out = going_on and now is not None and now.status is ReleaseStatus.COMPLETE
         return bool(self.known) and self.known[0].version > newest_before
 
     def dress(self, told: Callable[[Release], Release]) -> None:

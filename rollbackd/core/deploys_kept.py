@@ -17,6 +17,7 @@ DEPLOYS: Final[Mapping[str, Reader]] = {
     "current_since": number,
     "settle_from": number,
     "settled": flag,
+    "rolled_out": flag,
     "_effect": number,
     "_unswitched_at": number,
 }

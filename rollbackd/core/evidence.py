@@ -115,6 +115,11 @@ class Evidence:
         if self._well >= WELL_AGAIN:
             self._run_cap, self._well = None, 0.0
 
+    def renew(self, delay_seconds: float) -> None:
+        """What begins now begins with the release, too; the ticks tell of it so much later."""
+        until = self._age_seconds + delay_seconds + EARLY_SECONDS
+        self._early_until = max(self._early_until, until)
+
     def skip(self, ticks: float) -> None:
         """The first `ticks` went by unseen: their stake is lost, nobody is accused by it."""
         rest = (self._rest if self.started else 1 - FIRST_SHARE) * (1 - self._fade) ** ticks

@@ -110,6 +110,12 @@ class RegressionWatch(Judged):
         if machines_seen:
             raise_recent(self)
 
+    def complete(self) -> None:
+        """Its last machine was switched just now: what begins with that begins with the release."""
+        for stream in self.streams.values():
+            if stream.evidence is not None:
+                stream.evidence.renew(stream.delay_seconds)
+
     def put_back(self, at: float) -> None:
         """A rollback put the release before back: its time is struck from the history, evidence
         starts anew against the same baseline.

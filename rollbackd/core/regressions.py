@@ -70,6 +70,12 @@ class Regressions:
         for watch in self.watches.values():
             watch.begin(change.at, machines_seen=machines_seen)
 
+    def see(self, deploys: Deploys) -> None:
+        """At every look at the releases: the last machine of a deploy may have been switched."""
+        if deploys.rolled_out:
+            for watch in self.watches.values():
+                watch.complete()
+
     def put_back(self, at: float) -> None:
         for watch in self.watches.values():
             watch.put_back(at)

@@ -244,6 +244,7 @@ class TargetState:
         self.ledger.learn_commits(before, self.deploys.known)
         self.ledger.note_relapses(self.deploys.known)
         self._take_effect(fact.at)
+        self.regressions.see(self.deploys)
 
     def _match(self, fact: ReleasesSeen) -> None:
         """See whether what appears was announced. What was there before we looked was not."""

@@ -1,5 +1,7 @@
 """What began with the release is believed sooner than what began later."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ def evidence(early: int = 6, late: int = 15) -> Evidence:
     return Evidence(cap=cap, late_cap=late_cap, tick_seconds=DT)
 
 
-def ticks_to_act(told: Evidence, before: list[float | None], *, tolerated: float = 4.0) -> int:
+def ticks_to_act(told: Evidence, before: Sequence[float | None], *, tolerated: float = 4.0) -> int:
     """How many bad ticks it takes after what came before."""
     for ratio in before:
         told.step(ratio, tolerated)
@@ -87,6 +89,22 @@ def test_nothing_counted_any_more_is_late_when_it_comes_again() -> None:
         told.step(BAD, 4.0)
     told.forget()
     assert ticks_to_act(told, []) >= 15
+
+
+def test_what_begins_as_the_last_machine_is_switched_is_early() -> None:
+    told, again = evidence(), evidence()
+    for _ in range(30):
+        told.step(GOOD, 4.0)
+        again.step(GOOD, 4.0)
+    again.renew(20.0)
+    for _ in range(6):
+        told.step(GOOD, 4.0)
+        again.step(GOOD, 4.0)
+
+    assert ticks_to_act(again, []) < ticks_to_act(told, []) - 5
+    again = evidence()
+    again.renew(0.0)
+    assert ticks_to_act(again, [GOOD] * 5) >= 15
 
 
 def test_ticks_nobody_saw_pass_the_early_time() -> None:

@@ -86,6 +86,17 @@ def test_what_hurts_the_new_machines_only_is() -> None:
     assert decision.at == SWITCHES[-1] + TICK  # nobody cuts into a deploy that goes on
 
 
+def the_last(at: float, new: bool) -> float:
+    """It holds until all machines run it."""
+    return 0.05 if at > SWITCHES[-1] else 0.001
+
+
+def test_what_breaks_with_the_last_machine_breaks_with_the_release() -> None:
+    decision = told(the_last, parts=False)
+    assert isinstance(decision, RollBack)
+    assert decision.at - SWITCHES[-1] <= 100
+
+
 def test_without_a_look_at_each_machine_nobody_can_tell() -> None:
     """The reason for the parts: seen as a whole, the same outage convicts the release."""
     assert isinstance(told(everybody, parts=False), RollBack)

@@ -23,14 +23,17 @@ from rollbackd.core.ports import Missed
 from rollbackd.plugins import PrometheusAccess
 from rollbackd.probes.access import question
 from rollbackd.probes.http_exchange import HttpExchange
-from rollbackd.probes.promql_answer import Point, Series, series
+from rollbackd.probes.promql_answer import TOO_MANY, Point, Series, series
 from rollbackd.probes.queries import HistogramQuery, Query, measure_of, texts_of
 
 POINTS_A_CALL = 10_000  # a series; Prometheus refuses more than 11,000
 NARROW_POINTS_A_CALL = 1_000  # where an answer has many series
 MOST_POINTS = 100_000  # 14 days every 15 s, and some
-BODY_LIMIT = 16 * 2**20
+FEWEST_POINTS_A_CALL = 50  # where even that is too much it is not what was asked for
+BODY_LIMIT = 8 * 2**20
+MOST_VALUES = 300_000  # of an answer: some 50 MB while it is read
 ASK_SECONDS = 30.0  # a day of history costs a Prometheus more than a moment
+_TOO_MUCH = {TOO_MANY, "body over the limit"}
 _WILL_PASS = {
     "timeout", "internal", "unavailable", "canceled",
     "status 429", "status 500", "status 502", "status 503", "status 504",
@@ -61,14 +64,29 @@ async def past_of(
     many = bool(by) or isinstance(query, HistogramQuery)
     at_once = NARROW_POINTS_A_CALL if many else POINTS_A_CALL
     found: list[tuple[float, Measure]] = []
-    for begin in range(first, last + 1, at_once):
-        beats = range(begin, min(begin + at_once, last + 1))
-        answers = [
-            await _ask(text, access, exchange, beats, step_seconds)
-            for text in texts_of(query, step_seconds)
-        ]
+    waiting = [
+        range(begin, min(begin + at_once, last + 1))
+        for begin in reversed(range(first, last + 1, at_once))
+    ]
+    while waiting:
+        beats = waiting.pop()
+        try:
+            answers = [
+                await _ask(text, access, exchange, beats, step_seconds)
+                for text in texts_of(query, step_seconds)
+            ]
+        except _TooMuchError:
+            if len(beats) <= FEWEST_POINTS_A_CALL:
+                raise
+            half = len(beats) // 2
+            waiting += [beats[half:], beats[:half]]
+            continue
         found += await asyncio.to_thread(_measures, query, answers, beats, step_seconds, by)
     return found
+
+
+class _TooMuchError(Rejected):
+    """The answer is larger than what is read at once."""
 
 
 async def _ask(
@@ -89,7 +107,7 @@ async def _ask(
         question(access, "query_range", form, seconds=ASK_SECONDS, size_limit=BODY_LIMIT)
     )
     # A day of numbers takes a good part of a second to read, which the event loop does not have.
-    read = await asyncio.to_thread(series, seen)
+    read = await asyncio.to_thread(series, seen, MOST_VALUES)
     if isinstance(read, Missed):
         raise _error(read)
     return read
@@ -125,6 +143,8 @@ def _error(missed: Missed) -> RollbackdError:
     match missed.reason:
         case MissReason.SOURCE_UNAUTHORIZED:
             return Unauthorized(message, hint="a read-only token of the organization is enough")
+        case MissReason.SOURCE_BAD_BODY if missed.detail in _TOO_MUCH:
+            return _TooMuchError(message)
         case MissReason.SOURCE_ERROR if missed.detail in _WILL_PASS:
             return TemporaryError(message)
         case MissReason.SOURCE_ERROR | MissReason.SOURCE_BAD_BODY | MissReason.SEVERAL_SERIES:

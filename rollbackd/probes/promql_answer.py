@@ -18,12 +18,14 @@ Labels: TypeAlias = Mapping[str, Json]
 Point: TypeAlias = tuple[Labels, float]  # labels, value
 Series: TypeAlias = tuple[Labels, list[tuple[float, float]]]  # labels, (at, value) rising
 
+MOST_VALUES = 50_000  # commas of an answer that is read on the event loop: some 10 ms
+TOO_MANY = "too many values; aggregate them in the query"
 _SAYS_WHY = {400, 422, 503}  # Prometheus puts its own error JSON under these
 
 
 def points(seen: Answer | Failed | Missed) -> list[Point] | Missed:
     """Every series of the answer to an instant query, at least one."""
-    document = _document(seen)
+    document = _document(seen, MOST_VALUES)
     if isinstance(document, Missed):
         return document
     result = _vector(document)
@@ -37,9 +39,9 @@ def points(seen: Answer | Failed | Missed) -> list[Point] | Missed:
     return read
 
 
-def series(seen: Answer | Failed | Missed) -> list[Series] | Missed:
+def series(seen: Answer | Failed | Missed, most_values: int) -> list[Series] | Missed:
     """Every series of the answer to a range query; none where nothing is known of that time."""
-    document = _document(seen)
+    document = _document(seen, most_values)
     if isinstance(document, Missed):
         return document
     match document:
@@ -78,8 +80,14 @@ def buckets_of(read: Sequence[Point]) -> list[tuple[float, float]] | Missed:
     return list(found.items())
 
 
-def _document(seen: Answer | Failed | Missed) -> Json | Absent | Missed:
-    """The JSON of the answer, or the miss that an error makes."""
+def _document(seen: Answer | Failed | Missed, most_values: int) -> Json | Absent | Missed:
+    """The JSON of the answer, or the miss that an error makes.
+
+    Every value of it costs a hundred times its bytes in memory, and time that no other thread
+    gets; so they are counted before they are made, each but the first of its list after a comma.
+    """
+    if isinstance(seen, Answer) and seen.body.count(b",") > most_values:
+        return Missed(reason=MissReason.SOURCE_BAD_BODY, detail=TOO_MANY)
     if isinstance(seen, Answer) and seen.status in _SAYS_WHY:
         return _error_of(parse_json(seen.body), seen.status)
     answer = readable(seen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -232,6 +233,33 @@ async def test_a_body_over_the_limit_is_not_read(monkeypatch: pytest.MonkeyPatch
     async with Loopback(answer(b" " * 1001)) as server:
         with pytest.raises(Rejected, match="over the limit"):
             await read(server)
+
+
+async def test_what_is_too_much_at_once_is_asked_for_in_smaller_pieces(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(past, "MOST_VALUES", 1000)
+    prometheus = Prometheus({"all": [({}, always("4"))], "bad": [({}, always("1"))]})
+    async with Loopback(prometheus) as server:
+        found = await read(server, until=T0 + 1500 * STEP)
+
+    assert [at for at, _ in found] == [T0 + n * STEP for n in range(1, 1501)]
+    assert len(prometheus.asked) == 1 + 2 + 4 + 2 * 4 - 4, "each half that is too much, halved"
+
+
+@pytest.mark.parametrize("values", [b"[],", b'"1",', b"{},"])
+async def test_what_is_always_too_much_is_never_made_into_values_and_given_up(
+    values: bytes,
+) -> None:
+    """A million of anything takes seconds, and a small machine's memory."""
+    body = answer(b"[" + values * 1_000_000 + b"[]]")
+    async with Loopback(body) as server:
+        began = time.perf_counter()
+        with pytest.raises(Rejected, match="too many values; aggregate them in the query"):
+            await read(server, until=T0 + 4 * 60 * STEP)
+
+    assert len(server.requests) <= 4
+    assert time.perf_counter() - began < 5
 
 
 async def test_it_is_asked_as_whoever_owns_the_token() -> None:

@@ -23,7 +23,14 @@ from rollbackd.probes.fly_edge import FlyEdgeConfig, FlyEdgeProbe
 from rollbackd.probes.http_exchange import Answer
 from rollbackd.probes.prometheus import PrometheusConfig, PrometheusProbe
 from rollbackd.probes.promql import Beat
-from rollbackd.probes.promql_answer import buckets_of, number_of, points, series
+from rollbackd.probes.promql_answer import (
+    MOST_VALUES,
+    TOO_MANY,
+    buckets_of,
+    number_of,
+    points,
+    series,
+)
 from tests.unit.probes.loopback import Loopback, Request, answer, build, context, take
 
 
@@ -213,6 +220,17 @@ def test_prometheus_is_asked_every_thirty_seconds() -> None:
         assert probes()[kind].defaults() == {"interval_seconds": 30.0}
 
 
+def test_a_look_reads_no_more_values_than_the_event_loop_has_time_for() -> None:
+    """A query that aggregates nothing, or a broken source: a miss, and nothing is made of it."""
+    body = b'{"status":"success","data":{"resultType":"vector","result":[' + b"[]," * MOST_VALUES
+    seen = Answer(status=200, headers={}, body=body + b"[],[]]}}", url="", seconds=0.0, phases=())
+
+    read = points(seen)
+
+    assert isinstance(read, Missed)
+    assert (read.reason, read.detail) == (MissReason.SOURCE_BAD_BODY, TOO_MANY)
+
+
 @given(
     body=st.binary(max_size=200)
     | st.from_regex(r'\{"status":"success","data":.{0,60}\}').map(str.encode)
@@ -223,7 +241,7 @@ def test_random_answers_never_raise(body: bytes) -> None:
     if not isinstance(read, Missed):
         assert isinstance(number_of(read), Missed | float)
         assert isinstance(buckets_of(read), Missed | list)
-    assert isinstance(series(seen), Missed | list)
+    assert isinstance(series(seen, 1000), Missed | list)
 
 
 keys = st.sampled_from(["metric", "value", "values", "le", "x"])
@@ -243,7 +261,7 @@ def test_strange_results_never_raise(result: Any, kind: str) -> None:
     if not isinstance(read, Missed):
         assert isinstance(number_of(read), Missed | float)
         assert isinstance(buckets_of(read), Missed | list)
-    assert isinstance(series(seen), Missed | list)
+    assert isinstance(series(seen, 1000), Missed | list)
 
 
 # fly_edge -----------------------------------------------------------------------------------------

@@ -60,17 +60,26 @@ async def cloned(
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollbackd-clone-"))
         dump = Path(directory) / "schema.dump"
         await _dump_schema(source, dump, schemas, limit_seconds)
-        if await scratch.allowed(source):
-            address = await stack.enter_async_context(scratch.scratch(url, clock))
-            owner = address
-        else:
-            owner, address = await stack.enter_async_context(_elsewhere(source))
+        owner, address = await stack.enter_async_context(place(url, source, clock))
         async with await connect(owner, name="clone") as loader:
-            await _load(loader, dump, limit_seconds)
+            await load(loader, dump, limit_seconds)
             for table in with_rows:
                 await _copy(source, loader, table)
         connection = await stack.enter_async_context(await connect(address, name="rehearsal"))
         yield connection
+
+
+@contextlib.asynccontextmanager
+async def place(
+    url: SecretStr, source: Connection, clock: Clock
+) -> AsyncIterator[tuple[SecretStr, SecretStr]]:
+    """An empty database: its address for who may do the most there, and for our own role."""
+    if await scratch.allowed(source):
+        async with scratch.scratch(url, clock) as address:
+            yield address, address
+    else:
+        async with _elsewhere(source) as addresses:
+            yield addresses
 
 
 async def _dump_schema(
@@ -90,7 +99,24 @@ async def _dump_schema(
         )
 
 
-async def _load(loader: Connection, dump: Path, limit_seconds: float) -> None:
+async def surroundings(
+    source: Connection, dump: Path, schemas: Sequence[str], seconds: float
+) -> None:
+    """The schema of all but `schemas`: what those refer to. Nothing where that is denied."""
+    program = tools.find(source.info.server_version // 10_000).pg_dump
+    but = (f'--exclude-schema="{schema.replace(chr(34), chr(34) * 2)}"' for schema in schemas)
+    with contextlib.suppress(tools.ToolFailed):
+        await tools.run_async(
+            [
+                *(program, "--schema-only", "--format=custom", "--no-subscriptions"),
+                *("--no-publications", f"--file={dump}", *but),
+            ],
+            limit_seconds=seconds,
+            access=tools.access_of(source, "clone"),
+        )
+
+
+async def load(loader: Connection, dump: Path, limit_seconds: float) -> None:
     """As one script, which is fast; where something in it is not allowed, one by one."""
     program = tools.newest().pg_restore
     script: list[bytes] = []

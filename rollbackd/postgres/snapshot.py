@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,13 +23,12 @@ from pydantic import SecretStr
 from rollbackd.core.errors import PermanentError
 from rollbackd.core.ports import Clock
 from rollbackd.postgres import archive, tools
+from rollbackd.postgres import snapshot_files as files
 from rollbackd.postgres.archive import BadSnapshot, Table
 from rollbackd.postgres.connection import Connection, connect, problem
+from rollbackd.postgres.snapshot_files import Manifest, Origin, Snapshot
 
-_CHUNK: Final = 1 << 20
-_FORMAT: Final = 1
 _LOCK_SECONDS: Final = 10.0
-_LOST_SECONDS: Final = 86_400.0  # a half-written file that old is nobody's any more
 
 # Ordinary tables, and the leaves of partitioned ones: what pg_dump writes as TABLE DATA.
 _TABLES: Final = """
@@ -43,33 +39,6 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname = ANY (%s)
                   AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1, 2
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """Which database of which server. `cluster`: its system identifier, empty where not told."""
-
-    database: str
-    cluster: str
-    major: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What lies beside the dump. Rows were counted in the very snapshot that pg_dump wrote."""
-
-    origin: Origin
-    taken_at: float
-    schemas: tuple[str, ...]
-    rows: Mapping[Table, int]
-    sha256: str
-    size: int  # bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    path: Path
-    manifest: Manifest
 
 
 async def origin(connection: Connection) -> Origin:
@@ -99,24 +68,24 @@ async def take(
     PermanentError: no room, no pg_dump for this server, or BadSnapshot. TookTooLong at the limit;
     else as `connection.problem` has it.
     """
-    _private(directory)
+    files.private(directory)
     name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', label)}-{clock.now():.0f}-{secrets.token_hex(3)}.dump"
     part = directory / f"{name}.part"
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         found, rows = await _dump(url, part, schemas, limit_seconds, directory)
-        await asyncio.to_thread(_sync, part)
+        await asyncio.to_thread(files.sync, part)
         manifest = Manifest(
             origin=found,
             taken_at=clock.now(),
             schemas=tuple(schemas),
             rows=rows,
-            sha256=await asyncio.to_thread(_sha256, part),
+            sha256=await asyncio.to_thread(files.sha256_of, part),
             size=part.stat().st_size,
         )
         draft = Snapshot(path=part, manifest=manifest)
-        await asyncio.to_thread(verify, draft, found, limit_seconds=limit_seconds)
-        return _settle(part, directory / name, manifest)
+        await verified(draft, found, limit_seconds=limit_seconds)
+        return files.settle(part, directory / name, manifest)
     except psycopg.Error as error:
         raise problem(error) from error
     except OSError as error:
@@ -132,7 +101,7 @@ def verify(snapshot: Snapshot, expected: Origin, *, limit_seconds: float) -> arc
     size = snapshot.path.stat().st_size
     if size != manifest.size:
         raise BadSnapshot(f"it has {size} bytes, its manifest says {manifest.size}")
-    if _sha256(snapshot.path) != manifest.sha256:
+    if files.sha256_of(snapshot.path) != manifest.sha256:
         raise BadSnapshot("its bytes changed since it was taken: the checksum differs")
     for where, there in (("file", found.database), ("manifest", manifest.origin.database)):
         if there != expected.database:
@@ -149,48 +118,11 @@ def verify(snapshot: Snapshot, expected: Origin, *, limit_seconds: float) -> arc
     return found
 
 
-def load(path: Path) -> Snapshot:
-    """With the manifest beside it; BadSnapshot without one that can be understood."""
-    try:
-        said = json.loads(_beside(path).read_text(encoding="utf-8"))
-        return Snapshot(
-            path=path,
-            manifest=Manifest(
-                origin=Origin(**said["origin"]),
-                taken_at=float(said["taken_at"]),
-                schemas=tuple(said["schemas"]),
-                rows={(schema, table): int(rows) for schema, table, rows in said["rows"]},
-                sha256=str(said["sha256"]),
-                size=int(said["size"]),
-            ),
-        )
-    except OSError as error:
-        raise BadSnapshot(f"it has no manifest beside it: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadSnapshot("its manifest is damaged") from error
-
-
-def kept(directory: Path) -> list[Snapshot]:
-    """Those with a manifest, oldest first. None of them is read here."""
-    found = []
-    for path in directory.glob("*.dump"):
-        with contextlib.suppress(BadSnapshot):
-            found.append(load(path))
-    return sorted(found, key=lambda one: (one.manifest.taken_at, one.path.name))
-
-
-def prune(directory: Path, *, keep: int, now: float, spare: frozenset[Path] = frozenset()) -> None:
-    """All but the newest `keep` go, and what an interrupted one left. `spare` stays: in use."""
-    if not directory.is_dir():
-        return
-    snapshots = [one.path for one in kept(directory) if one.path not in spare]
-    for path in snapshots[: max(0, len(snapshots) - keep)]:
-        _beside(path).unlink(missing_ok=True)  # first: without it the dump is no snapshot
-        path.unlink(missing_ok=True)
-    for path in directory.glob("*.part"):
-        with contextlib.suppress(OSError):
-            if now - path.stat().st_mtime > _LOST_SECONDS:
-                path.unlink()
+async def verified(
+    snapshot: Snapshot, expected: Origin, *, limit_seconds: float
+) -> archive.Archive:
+    """As `verify`, in a thread: it reads and sums up all of it."""
+    return await asyncio.to_thread(verify, snapshot, expected, limit_seconds=limit_seconds)
 
 
 async def _dump(
@@ -251,17 +183,6 @@ def _same_rows(found: archive.Archive, manifest: Manifest) -> None:
         raise BadSnapshot(f"it holds {'.'.join(more[0])}, which was not there")
 
 
-def _private(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if directory.stat().st_uid != os.geteuid() or directory.stat().st_mode & 0o077:
-        try:
-            directory.chmod(0o700)
-        except OSError as error:
-            raise PermanentError(
-                f"{directory} is not ours alone, and cannot be made so", hint="choose another one"
-            ) from error
-
-
 def _room(directory: Path, needed: int) -> None:
     """Rows rarely grow in a compressed dump: as much as the tables have is enough."""
     free = shutil.disk_usage(directory).free
@@ -270,47 +191,3 @@ def _room(directory: Path, needed: int) -> None:
             f"no room for a snapshot: {needed >> 20} MiB of tables, {free >> 20} MiB free",
             hint="enlarge the volume, or name another directory",
         )
-
-
-def _settle(part: Path, path: Path, manifest: Manifest) -> Snapshot:
-    """The manifest last: with it, the dump is a snapshot."""
-    words = json.dumps(
-        {
-            "format": _FORMAT,
-            "origin": {name: getattr(manifest.origin, name) for name in Origin.__slots__},
-            "taken_at": manifest.taken_at,
-            "schemas": manifest.schemas,
-            "rows": [[*table, rows] for table, rows in sorted(manifest.rows.items())],
-            "sha256": manifest.sha256,
-            "size": manifest.size,
-        }
-    )
-    draft = _beside(path).with_suffix(".part")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(words)
-    _sync(draft)
-    part.rename(path)
-    draft.rename(_beside(path))
-    _sync(path.parent)
-    return Snapshot(path=path, manifest=manifest)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_suffix(".json")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

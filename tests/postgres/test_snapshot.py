@@ -13,10 +13,10 @@ from pydantic import SecretStr
 
 from rollbackd.clock import FakeClock
 from rollbackd.core.errors import PermanentError, TemporaryError
-from rollbackd.postgres import archive, snapshot, tools
+from rollbackd.postgres import archive, snapshot, snapshot_files, tools
 from rollbackd.postgres.archive import BadSnapshot
 from rollbackd.postgres.connection import connect
-from rollbackd.postgres.snapshot import Origin, Snapshot
+from rollbackd.postgres.snapshot_files import Origin, Snapshot
 
 ROWS = 3000
 
@@ -74,7 +74,7 @@ async def test_it_holds_every_row_and_is_ours_alone(app: str, tmp_path: Path) ->
     assert stat.S_IMODE(taken.path.with_suffix(".json").stat().st_mode) == 0o600
     assert stat.S_IMODE(taken.path.parent.stat().st_mode) == 0o700
     assert sorted(path.suffix for path in taken.path.parent.iterdir()) == [".dump", ".json"]
-    assert snapshot.load(taken.path) == taken
+    assert snapshot_files.load(taken.path) == taken
     snapshot.verify(taken, await origin_of(app), limit_seconds=30)
 
 
@@ -185,11 +185,11 @@ async def test_a_dump_without_its_manifest_is_no_snapshot(app: str, tmp_path: Pa
 
     manifest.write_text("{")
     with pytest.raises(BadSnapshot, match="manifest is damaged"):
-        snapshot.load(taken.path)
+        snapshot_files.load(taken.path)
     manifest.unlink()
     with pytest.raises(BadSnapshot, match="no manifest"):
-        snapshot.load(taken.path)
-    assert snapshot.kept(tmp_path) == []
+        snapshot_files.load(taken.path)
+    assert snapshot_files.kept(tmp_path) == []
 
 
 async def test_only_the_newest_are_kept_and_none_that_is_in_use(app: str, tmp_path: Path) -> None:
@@ -201,16 +201,18 @@ async def test_only_the_newest_are_kept_and_none_that_is_in_use(app: str, tmp_pa
         said = first.path.with_suffix(".json").read_text()
         at = first.manifest.taken_at
         path.with_suffix(".json").write_text(said.replace(str(at), str(at + number)))
-        copies.append(snapshot.load(path))
+        copies.append(snapshot_files.load(path))
     old = tmp_path / "lost.dump.part"
     old.touch()
 
-    snapshot.prune(tmp_path, keep=2, now=old.stat().st_mtime + 1, spare=frozenset({first.path}))
+    snapshot_files.prune(
+        tmp_path, keep=2, now=old.stat().st_mtime + 1, spare=frozenset({first.path})
+    )
 
-    assert snapshot.kept(tmp_path) == [first, copies[3], copies[4]]
+    assert snapshot_files.kept(tmp_path) == [first, copies[3], copies[4]]
     assert old.exists()
-    snapshot.prune(tmp_path, keep=2, now=old.stat().st_mtime + 100_000)
-    assert snapshot.kept(tmp_path) == copies[3:]
+    snapshot_files.prune(tmp_path, keep=2, now=old.stat().st_mtime + 100_000)
+    assert snapshot_files.kept(tmp_path) == copies[3:]
     assert not old.exists()
 
 

@@ -21,7 +21,7 @@ from rollbackd.executors.app_machine import MachineUpdate
 from rollbackd.executors.app_plan import make_plan
 from rollbackd.executors.app_record import ReleaseRecord
 from rollbackd.executors.app_traffic import Traffic, cordoned_by
-from rollbackd.executors.app_words import Kind
+from rollbackd.executors.app_words import Kind, kind_of
 from rollbackd.fly.json_shape import list_at, text_at
 from rollbackd.fly.platform import FlyPlatform
 from rollbackd.plugins import DatabaseAccess, ExecutorContext
@@ -73,7 +73,7 @@ class AppExecutor:
         step: Step,
         results: Mapping[int, JsonObject],  # noqa: ARG002 -- all is read back from Fly
     ) -> Observation:
-        match Kind(step.kind):
+        match kind_of(step):
             case Kind.RECORD:
                 return await self._record.observe(plan)
             case Kind.STATUS:
@@ -93,7 +93,7 @@ class AppExecutor:
         step: Step,
         results: Mapping[int, JsonObject],  # noqa: ARG002 -- all is read back from Fly
     ) -> JsonObject:
-        kind = Kind(step.kind)
+        kind = kind_of(step)
         match kind:
             case Kind.SAY | Kind.NOTIFY | Kind.PROVE | Kind.REPORT:
                 return {}

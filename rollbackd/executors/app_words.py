@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from rollbackd.core.errors import PermanentError
 from rollbackd.core.model import JsonObject
 from rollbackd.core.runbook import Plan, Step
 from rollbackd.fly.json_shape import text_at, whole_at
@@ -33,6 +34,17 @@ class Kind(enum.StrEnum):
     UNCORDON = "uncordon"
     PROVE = "prove"
     REPORT = "report"
+
+
+def kind_of(step: Step) -> Kind:
+    """Raises PermanentError for a step that another version of rollbackd planned."""
+    try:
+        return Kind(step.kind)
+    except ValueError as error:
+        raise PermanentError(
+            f"{step.name}: this rollbackd knows no step of kind {step.kind}",
+            hint="another version planned it: let that one go on, or abort it",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

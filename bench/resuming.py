@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
@@ -17,12 +18,14 @@ from tests.support import until
 from tests.support_rollback import decision, plan
 
 _ROLLBACKS = 60
+_SYNCS = 200
 
 
 async def journal() -> list[str]:
-    """Two lines a step, STARTED and DONE, each on disk before the step goes on."""
-    seconds: list[float] = []
+    """Two lines a step; before an effect the first is on disk, and waits for nothing else."""
+    seconds: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as directory:
+        bare = _bare_sync(Path(directory))
         store = SqliteStore(Path(directory), SystemClock())
         await store.open()
         for number in range(_ROLLBACKS):
@@ -32,13 +35,32 @@ async def journal() -> list[str]:
                 seq, since = row.step.seq, time.perf_counter()
                 for state in (StepState.STARTED, StepState.DONE):
                     await store.note(asked.id, seq, state, fence=begun.fence, result={})
-                seconds.append(time.perf_counter() - since)
+                seconds[row.step.mutates].append(time.perf_counter() - since)
         await store.close()
-    cuts = statistics.quantiles(seconds, n=100)
-    middle, most = statistics.median(seconds) * 1000, cuts[98] * 1000
     return [
-        f"journal, one step (2 commits), p50 / p99 of {len(seconds)} | {middle:.2f} / {most:.1f} ms"
+        f"one bare sync of 8 KiB (fdatasync), p50 | {bare * 1000:.2f} ms",
+        *(_costs(seconds[mutates], bare, mutates=mutates) for mutates in (True, False)),
     ]
+
+
+def _bare_sync(directory: Path) -> float:
+    found = []
+    with (directory / "bare").open("wb", buffering=0) as file:
+        for _ in range(_SYNCS):
+            since = time.perf_counter()
+            file.write(bytes(8192))
+            os.fdatasync(file.fileno())
+            found.append(time.perf_counter() - since)
+    return statistics.median(found)
+
+
+def _costs(seconds: list[float], bare: float, *, mutates: bool) -> str:
+    middle, most = statistics.median(seconds), statistics.quantiles(seconds, n=100)[98]
+    what = "an effect (1 sync)" if mutates else "a look (no sync)"
+    return (
+        f"journal, a step that is {what}, p50 / p99 of {len(seconds)} | "
+        f"{middle * 1000:.2f} / {most * 1000:.1f} ms, {middle / bare:.1f} x a bare sync"
+    )
 
 
 async def resumed(times: int) -> list[str]:

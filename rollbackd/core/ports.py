@@ -209,7 +209,7 @@ class Recorded:
 
 
 class Store(Protocol):
-    """What survives. Everything awaited here is on disk when it returns."""
+    """What survives a kill when it returns; a power cut too, but for how a step ended."""
 
     async def open(self) -> None: ...
 

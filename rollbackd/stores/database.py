@@ -101,6 +101,19 @@ def check_readable(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextlib.contextmanager
+def unsynced(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is committed inside outlives this process at once, and a power cut only when the next
+    commit outside has returned: the log is read up to where it is whole, so it is never lost
+    without what came after it.
+    """
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
+
+
+@contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """All or nothing, with the write lock from the start: no reader turns writer half-way."""
     connection.execute("BEGIN IMMEDIATE")

@@ -91,6 +91,16 @@ def claim(connection: sqlite3.Connection, rollback: RollbackId, *, owner: str, n
     _audit(connection, journal.plan, "claim", now, {"fence": journal.fence, "owner": owner})
 
 
+def must_sync(connection: sqlite3.Connection, rollback: RollbackId, seq: int) -> bool:
+    """Whether what is written before this step's effect has to outlive a power cut first. A look is
+    looked again; and how an effect ended is read back from the world.
+    """
+    row = connection.execute(
+        "SELECT mutates FROM step WHERE rollback = ? AND seq = ?", (rollback, seq)
+    ).fetchone()
+    return row is None or bool(row["mutates"])
+
+
 def note(
     connection: sqlite3.Connection,
     rollback: RollbackId,

@@ -38,7 +38,9 @@ T = TypeVar("T")
 
 
 class SqliteStore:
-    """Fits `core.ports.Store`. Every awaited write is on disk when it returns."""
+    """Fits `core.ports.Store`. Every awaited write is on disk when it returns, but for lines of the
+    journal that a power cut may take back (`journal_rows.must_sync`).
+    """
 
     kind: ClassVar[str] = "sqlite"
 
@@ -142,10 +144,15 @@ class SqliteStore:
         error: str = "",
     ) -> None:
         now = self._clock.now()
-        await self._write(
-            lambda c: journal_rows.note(
-                c, rollback, seq, state, fence=fence, result=result, error=error, now=now
+
+        def work(connection: sqlite3.Connection) -> None:
+            journal_rows.note(
+                connection, rollback, seq, state, fence=fence, result=result, error=error, now=now
             )
+
+        started = state is StepState.STARTED
+        await self._write(
+            work, syncs=lambda c: started and journal_rows.must_sync(c, rollback, seq)
         )
 
     async def checkpoint(
@@ -153,7 +160,8 @@ class SqliteStore:
     ) -> None:
         now = self._clock.now()
         await self._write(
-            lambda c: journal_rows.checkpoint(c, rollback, seq, result, fence=fence, now=now)
+            lambda c: journal_rows.checkpoint(c, rollback, seq, result, fence=fence, now=now),
+            syncs=lambda c: journal_rows.must_sync(c, rollback, seq),
         )
 
     async def turn(
@@ -244,8 +252,13 @@ class SqliteStore:
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._ask(lambda: self._file.read(work))
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._ask(lambda: self._file.write(work))
+    async def _write(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        syncs: Callable[[sqlite3.Connection], bool] = lambda _: True,
+    ) -> T:
+        return await self._ask(lambda: self._file.write(work, syncs=syncs))
 
     async def _ask(self, work: Callable[[], T]) -> T:
         """Run in the store's thread; a cancelled caller does not cut a transaction short."""

@@ -64,8 +64,21 @@ class StateFile:
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return work(self.connection)
 
-    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """In one transaction; on disk when it returns."""
+    def write(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        *,
+        syncs: Callable[[sqlite3.Connection], bool] = lambda _: True,
+    ) -> T:
+        """In one transaction; on disk when it returns. Where it need not `syncs`, a power cut may
+        take it back until the next one that does.
+        """
+        if syncs(self.connection):
+            return self._write(work)
+        with database.unsynced(self.connection):
+            return self._write(work)
+
+    def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             answer = self._transact(work)
         except sqlite3.Error as error:

@@ -64,9 +64,9 @@ class DyingStore(SqliteStore):
         await super().note(rollback, seq, state, fence=fence, **more)
         self.life.pass_by(f"after {state.value} {seq}")
 
-    async def _write(self, work: Any) -> Any:
+    async def _write(self, work: Any, **more: Any) -> Any:
         self.life.alive()
-        return await super()._write(work)
+        return await super()._write(work, **more)
 
 
 def deadly(client: FlyClient, life: Life) -> None:

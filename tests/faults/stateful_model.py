@@ -117,9 +117,9 @@ class GatedStore(SqliteStore):
     lines: list[int]  # which life wrote, in order
     life: int
 
-    async def _write(self, work: Any) -> Any:
+    async def _write(self, work: Any, **more: Any) -> Any:
         await self.gate.pass_by("before write")
-        answer = await super()._write(work)
+        answer = await super()._write(work, **more)
         self.lines.append(self.life)
         await self.gate.pass_by("after write")
         return answer

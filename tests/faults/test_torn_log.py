@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rollbackd.clock import FakeClock
 from rollbackd.core.model import JsonObject, RollbackOutcome
@@ -28,8 +28,8 @@ class Watched(SqliteStore):
         super().__init__(directory, clock)
         self.stood: list[tuple[object, ...]] = []
 
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        answer = await super()._write(work)
+    async def _write(self, work: Callable[[sqlite3.Connection], T], **more: Any) -> T:
+        answer = await super()._write(work, **more)
         self.stood.append(shape(await self.journal(decision().id)))
         return answer
 

@@ -435,7 +435,9 @@ async def test_a_rollback_nobody_knows_is_none(store: SqliteStore) -> None:
     assert await store.journal(RollbackId("nobody")) is None
 
 
-async def test_every_commit_waits_for_the_disk(store: SqliteStore) -> None:
+async def test_every_commit_waits_for_the_disk_where_nothing_else_is_said(
+    store: SqliteStore,
+) -> None:
     def pragmas() -> tuple[str, int]:
         connection = store._file.connection
         (mode,) = connection.execute("PRAGMA journal_mode").fetchone()

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(120)]
 
 UPDATE = "/machines/[^/]+$"
 AT_FIRST_UPDATE = "before send update:1"
+BEFORE_RECORD = "before send create_release:1"
 
 
 @pytest.fixture
@@ -76,6 +77,7 @@ def fault(box: Sandbox, kind: str, **options: object) -> Callable[[], None]:
         ("status", {"status": 500, "when": "after", "path": UPDATE, "count": 2}),
         ("reset", {"when": "after", "path": UPDATE}),
         ("reset", {"when": "after", "path": "/cordon$"}),
+        ("reset", {"when": "after", "path": "/api/v1/releases$"}),
         ("html", {"status": 502, "path": "/v1", "count": 4}),
         ("truncated", {"path": UPDATE}),
     ],
@@ -85,8 +87,9 @@ async def test_it_ends_well_and_nothing_is_applied_twice(
     box: Sandbox, lives: Lives, kind: str, options: dict[str, object]
 ) -> None:
     strike = fault(box, kind, **({"method": "POST"} | options))
+    at = BEFORE_RECORD if "releases" in str(options["path"]) else AT_FIRST_UPDATE
 
-    assert await ends(lives, strike) is RollbackOutcome.RECOVERED
+    assert await ends(lives, strike, at) is RollbackOutcome.RECOVERED
 
     assert all(one.struck for one in box.faults.faults)
     done_once(box)

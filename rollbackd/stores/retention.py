@@ -15,8 +15,11 @@ EVERY_SECONDS: Final = 86_400.0
 KEPT_SECONDS: Final = 400 * 86_400.0
 KEPT_ROLLBACKS: Final = 10_000
 ATTEMPTS_KEPT_SECONDS: Final = 90 * 86_400.0
+PLANS_KEPT_SECONDS: Final = 86_400.0  # that never became a rollback
 ORDERS_KEPT: Final = 200  # per target and kind; only the newest counts
 _CHUNK: Final = 500  # in one transaction: a rollback that runs waits for no more than that
+_PLANS: Final = "fly/plan/"
+_OF_A_ROLLBACK: Final = (_PLANS, "fly/backup/", "fly/logs/", "fly/record/")
 _ORDERS: Final = (
     "paused", "resumed", "approved", "rejected", "announced", "proposed", "withdrawn", "mode_set",
 )  # fmt: skip
@@ -24,7 +27,8 @@ _ORDERS: Final = (
 
 def prune(connection: sqlite3.Connection, now: float) -> int:
     """Forget one chunk, inside the caller's transaction; how many rows. 0: there is no more."""
-    return _rollbacks(connection, now) + _attempts(connection, now) + _orders(connection)
+    forgotten = _rollbacks(connection, now) + _attempts(connection, now)
+    return forgotten + _orders(connection) + _plans(connection, now)
 
 
 def _rollbacks(connection: sqlite3.Connection, now: float) -> int:
@@ -46,10 +50,25 @@ def _rollbacks(connection: sqlite3.Connection, now: float) -> int:
             "DELETE FROM step WHERE rollback = ?",
             "DELETE FROM claim WHERE rollback = ?",
             "DELETE FROM rollback WHERE id = ?",
-            "DELETE FROM blob WHERE key GLOB 'fly/plan/' || ? || '/*'",
         ):
             connection.execute(statement, (row["id"],))
+        for folder in _OF_A_ROLLBACK:
+            connection.execute(
+                "DELETE FROM blob WHERE key = ?1 OR key GLOB ?1 || '/*'", (folder + row["id"],)
+            )
     return len(gone)
+
+
+def _plans(connection: sqlite3.Connection, now: float) -> int:
+    """What was written down for plans that nobody began: dry runs, questions that were withdrawn.
+    One that is still asked is written down again every minute.
+    """
+    return connection.execute(
+        "DELETE FROM blob WHERE key IN (SELECT key FROM blob WHERE key GLOB ?1 || '*'"
+        " AND updated_at < ?2 AND substr(key, ?3, instr(substr(key, ?3), '/') - 1)"
+        " NOT IN (SELECT id FROM rollback) LIMIT ?4)",
+        (_PLANS, now - PLANS_KEPT_SECONDS, len(_PLANS) + 1, _CHUNK),
+    ).rowcount
 
 
 def _attempts(connection: sqlite3.Connection, now: float) -> int:

@@ -152,7 +152,7 @@ async def test_on_fly_a_disk_that_does_not_last_is_refused_unless_told(tmp_path:
             assert "ROLLBACKD_ALLOW_EPHEMERAL=1" in daemon.log()
         daemon.extra |= {"ROLLBACKD_ALLOW_EPHEMERAL": "1"}
         await up(daemon)
-        assert await daemon.end() == 0
+        assert await daemon.end() == 0, daemon.log()[-4000:]
 
 
 def off(daemon: Running, seconds: float) -> None:

@@ -48,7 +48,7 @@ class Combined:
         return merged(plans, decision, policy)
 
     async def still_applies(self, plan: Plan) -> None:
-        for part in self._of_plan(plan):
+        for part in self._with_app(plan):
             await part.still_applies(plan)
 
     async def observe(
@@ -73,12 +73,8 @@ class Combined:
 
     async def let_go(self, plan: Plan) -> Sequence[str]:
         """Every part, the app first: its users wait."""
-        parts = self._of_plan(plan)
-        app = self._parts.get("app")
-        if app is not None and app not in parts:
-            parts = [app, *parts]
         lines: list[str] = []
-        for part in sorted(parts, key=lambda one: one is not app):
+        for part in self._with_app(plan):
             lines += await part.let_go(plan)
         return lines
 
@@ -89,6 +85,14 @@ class Combined:
 
     def _of_plan(self, plan: Plan) -> list[Executor]:
         return [self._part(name) for name in parts_of(plan)]
+
+    def _with_app(self, plan: Plan) -> list[Executor]:
+        """The app before the others, also where the plan is not about it: its releases tell
+        whether somebody deployed, and its machines what we hold.
+        """
+        app = self._parts.get("app")
+        others = [part for part in self._of_plan(plan) if part is not app]
+        return others if app is None else [app, *others]
 
     def _of_step(self, plan: Plan, step: Step) -> Executor | None:
         """Whose kind the step is; None for one that the runner carries out and nobody else."""

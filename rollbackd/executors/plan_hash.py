@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Final
 
 from rollbackd.core.runbook import Plan
+from rollbackd.executors.app_words import Kind
+
+MEASURED: Final = "measured"  # of a step's parameters: what moves while the app writes
+_SAID: Final = frozenset({Kind.SAY, Kind.NOTIFY})
 
 
 def plan_hash(plan: Plan) -> str:
-    """The same plan made a minute later has the same hash: the rollback's own id, which is in the
-    names of what is kept for it, does not count.
+    """The same plan made a minute later has the same hash: neither the rollback's own id counts,
+    which is in the names of what is kept for it, nor what is only said.
     """
     steps = [
-        (step.seq, step.phase, step.kind, step.name, step.params, step.mutates)
+        (
+            *(step.phase, step.kind, step.name, step.mutates),
+            {name: value for name, value in step.params.items() if name != MEASURED},
+        )
         for step in plan.steps
+        if step.kind not in _SAID
     ]
-    whole = [steps, plan.settings, plan.parallel, plan.name, plan.asks]
+    whole = [steps, plan.settings, plan.parallel, plan.name, bool(plan.asks)]
     return digest(json.dumps(whole, sort_keys=True).replace(plan.rollback, "*"))
 
 

@@ -45,7 +45,10 @@ class Combined:
                 "a machine is on an unreachable host: nobody can say that it does not write",
                 hint="wait for Fly's host, or go back with a plan of the app alone",
             )
-        return merged(plans, decision, policy)
+        made = merged(plans, decision, policy)
+        if not any(step.mutates for step in made.steps):
+            raise PlanRefused("; ".join(made.notes) or "there is nothing to do")
+        return made
 
     async def still_applies(self, plan: Plan) -> None:
         for part in self._with_app(plan):

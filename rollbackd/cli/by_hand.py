@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rollbackd.cli import show
 from rollbackd.cli.client import DaemonGone, whoami
+from rollbackd.cli.database_plan import queries
 from rollbackd.clock import SystemClock
 from rollbackd.core.errors import ConfigError, Rejected
 from rollbackd.core.model import JsonObject, RollBack, RollbackOutcome
@@ -99,7 +100,10 @@ async def _work(settings: Settings, loaded: Loaded, wish: Wish) -> int:
         if isinstance(order, RollBack):
             order = replace(order, plan_hash=plan.hash)
         end = await (hands.go_on(order) if isinstance(order, Journal) else hands.carry_out(order))
-    return _print_end(end, json=wish.json)
+    code = _print_end(end, json=wish.json)
+    if not wish.json:
+        queries(shapes.plan(plan))
+    return code
 
 
 async def _decided(hands: Hands, name: Any, wish: Wish) -> RollBack:

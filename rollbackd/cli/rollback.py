@@ -16,6 +16,7 @@ import typer
 from rollbackd.cli import show
 from rollbackd.cli.by_hand import Wish, roll_back
 from rollbackd.cli.client import Daemon, DaemonGone, objects, target_path
+from rollbackd.cli.database_plan import database_part, queries
 from rollbackd.cli.follow import follow
 from rollbackd.cli.options import AsJson, Target
 from rollbackd.core.errors import UsageError
@@ -90,7 +91,10 @@ def rollback(
         if no_wait:
             _print_begun(begun, json=json)
             return
-        raise typer.Exit(follow(daemon, str(begun.get("rollback")), json=json))
+        code = follow(daemon, str(begun.get("rollback")), json=json)
+        if not json:
+            queries(planned)
+        raise typer.Exit(code)
 
 
 def version(text: str) -> int:
@@ -145,6 +149,7 @@ def _print_plan(plan: JsonObject, *, json: bool) -> None:
     )
     if plan.get("asks"):
         show.line(f"  needs approval: {plan['asks']} (plan hash {plan.get('hash')})")
+    database_part(plan)
     notes = plan.get("notes")
     for note in notes if isinstance(notes, list) else []:
         show.line(f"  {note}")

@@ -20,7 +20,6 @@ from rollbackd.core.model import (
     Release,
     Verdict,
 )
-from rollbackd.core.runbook import Plan
 from rollbackd.core.sentence import headline, level, odds_of
 from rollbackd.core.snapshot import (
     ProbeView,
@@ -31,7 +30,9 @@ from rollbackd.core.snapshot import (
     TargetView,
 )
 from rollbackd.telemetry.advice import to_act
+from rollbackd.telemetry.plan_shape import plan
 
+__all__ = ["plan"]  # beside what stands here
 _ASKED: Final = {True: "auto", False: "manual"}
 SHOWN: Final = 10  # releases in the status; all of them are asked for by name
 
@@ -125,24 +126,6 @@ def explanation(made: Decision, gates: Sequence[GateSays], view: TargetView) -> 
 def sentence(view: TargetView) -> str:
     """The first sentence about a target; empty before the first decision."""
     return "" if view.decision is None else headline(view.decision, _current(view))
-
-
-def plan(frozen: Plan) -> JsonObject:
-    """What a rollback would do, step by step; the answer of a dry run."""
-    return {
-        "name": frozen.name,
-        "target": frozen.target,
-        "from_version": frozen.from_version,
-        "to_version": frozen.to_version,
-        "deadline_at": _number(frozen.deadline_at),
-        "hash": frozen.hash,
-        "notes": list[Json](frozen.notes), "asks": frozen.asks,
-        "steps": [
-            {"seq": s.seq, "phase": str(s.phase), "kind": s.kind, "name": s.name,
-             "mutates": s.mutates}
-            for s in frozen.steps
-        ],
-    }  # fmt: skip
 
 
 def past(row: JsonObject) -> JsonObject:

@@ -1,0 +1,40 @@
+"""A frozen plan in the words of the API, the database's part too. Shows no parameter of a step."""
+
+from __future__ import annotations
+
+import math
+
+from rollbackd.core.model import Json, JsonObject
+from rollbackd.core.runbook import Plan
+
+
+def plan(frozen: Plan) -> JsonObject:
+    """What a rollback would do, step by step; the answer of a dry run."""
+    return {
+        "name": frozen.name,
+        "target": frozen.target,
+        "from_version": frozen.from_version,
+        "to_version": frozen.to_version,
+        "deadline_at": frozen.deadline_at if math.isfinite(frozen.deadline_at) else None,
+        "hash": frozen.hash,
+        "notes": list[Json](frozen.notes), "asks": frozen.asks,
+        "steps": [
+            {"seq": s.seq, "phase": str(s.phase), "kind": s.kind, "name": s.name,
+             "mutates": s.mutates}
+            for s in frozen.steps
+        ],
+        "database": _database(frozen),
+    }  # fmt: skip
+
+
+def _database(frozen: Plan) -> JsonObject | None:
+    """What of it concerns the database; None where nothing does. `rows_lost` as last measured."""
+    settings = frozen.settings.get("database")
+    told = settings.get("told") if isinstance(settings, dict) else None
+    if not isinstance(told, dict):
+        return None
+    rows: JsonObject = {}
+    for step in frozen.steps:
+        measured = step.params.get("measured")
+        rows |= measured if isinstance(measured, dict) else {}
+    return {**told, "rows_lost": rows}

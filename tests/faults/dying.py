@@ -5,11 +5,14 @@ more and the store writes nothing more, whatever `finally` blocks still run.
 """
 
 import asyncio
+import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+
+import httpx
 
 from rollbackd.clock import SystemClock
 from rollbackd.core.model import Release, RollBack, RollbackId, RollbackOutcome, TargetName
@@ -26,6 +29,8 @@ from rollbackd.sandbox.server import Sandbox
 from rollbackd.stores.sqlite import SqliteStore
 from tests.integration_fly.walking import Unlimited, target_policy
 from tests.support_runner import Crash
+
+_TLS = ssl.create_default_context()  # reading the certificates takes longer than a whole life
 
 
 @dataclass
@@ -120,7 +125,12 @@ class Lives:
         store.life = life
         await store.open()
         client = FlyClient(
-            urls.machines_url, urls.api_url, urls.token, clock=clock, permit=stop.check
+            urls.machines_url,
+            urls.api_url,
+            urls.token,
+            clock=clock,
+            permit=stop.check,
+            transport=httpx.AsyncHTTPTransport(verify=_TLS),
         )
         client.wire.buckets = Unlimited(clock)
         deadly(client, life)

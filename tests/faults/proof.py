@@ -45,6 +45,7 @@ def tested(tree: Path, test: str) -> int:
             cwd=tree,
             env=environment,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             timeout=LONGEST_SECONDS,
             check=False,
         ).returncode

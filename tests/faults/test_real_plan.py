@@ -1,10 +1,13 @@
 """A death at every boundary of every step and call of a real plan, over a real sandbox; and every
-pair of deaths on the shortest plan there is.
+pair of deaths on the shortest plan there is, over the sandbox and over a platform in memory.
 
 `FAULT_EVERY=1` (`make faults`) takes every point, CI every 30th.
 """
 
+import asyncio
 import os
+import tempfile
+from collections import deque
 from itertools import product
 from pathlib import Path
 
@@ -20,12 +23,14 @@ from tests.faults.campaign import overlaps, twice
 from tests.faults.dying import Lives
 from tests.faults.struck import left_on
 from tests.faults.test_crash_points import BOUNDARIES, check_plan
+from tests.faults.test_stateful import MEMORY
 from tests.integration_fly.walking import target_policy
 from tests.process.daemons import images
 from tests.support_rollback import decision
 from tests.support_runner import FakeExecutor, World
 
 EVERY = int(os.environ.get("FAULT_EVERY", "30"))
+WORLDS = 3  # side by side: mostly they wait
 
 
 @pytest.mark.process
@@ -42,6 +47,40 @@ async def test_a_death_anywhere_in_a_real_rollback(tmp_path: Path, traffic: Traf
         assert len(points) > 60
         for point in points[::EVERY]:
             await _survives(lives, [point])
+
+
+@pytest.mark.process
+@pytest.mark.timeout(0)
+async def test_every_pair_of_deaths_in_a_real_rollback_of_one_machine(tmp_path: Path) -> None:
+    """A second life passes points that no first one does: what it passed is asked, not planned."""
+    firsts: deque[str] = deque()
+    pairs = 0
+
+    async def world(number: int) -> None:
+        nonlocal pairs
+        at_once = {"boot_seconds": 0.0, "check_seconds": 0.02, "grace_seconds": 0.02}
+        async with Sandbox(machines=1, rate_limits=False, smoke_seconds=0.02, **at_once) as box:
+            await box.ready()
+            (tmp_path / str(number)).mkdir()
+            lives = Lives(box, tmp_path / str(number))
+            await lives.learn()
+            passed = await _survives(lives, [])
+            if number == 0:
+                firsts.extend(passed[::EVERY])
+                begun.set()
+            await begun.wait()
+            while firsts:
+                first = firsts.popleft()
+                for second in (await _survives(lives, [first]))[::EVERY]:
+                    await _survives(lives, [first, second])
+                    pairs += 1
+
+    begun = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for number in range(WORLDS):
+            group.create_task(world(number))
+    print(f"{pairs} pairs of deaths")  # noqa: T201 -- the figure of a long run
+    assert pairs
 
 
 async def _survives(lives: Lives, points: list[str]) -> list[str]:
@@ -92,11 +131,12 @@ class Shortest(FakeExecutor):
 
 
 @pytest.mark.timeout(0)
-async def test_every_pair_of_deaths_on_the_shortest_plan(tmp_path: Path) -> None:
+async def test_every_pair_of_deaths_on_the_shortest_plan() -> None:
     plan = await Shortest(World()).plan(decision())
     points = [(boundary, step.seq) for step in plan.steps for boundary in BOUNDARIES]
     pairs = list(product(points, points))
     assert len(pairs) > 4000
 
-    for number, pair in enumerate(pairs[:: EVERY * EVERY]):
-        await check_plan(tmp_path / str(number), Shortest(World()), list(pair))
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as place:
+        for number, pair in enumerate(pairs[:: EVERY * EVERY // 4 or 1]):
+            await check_plan(Path(place) / str(number), Shortest(World()), list(pair))

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-integration coverage faults check fmt bench bench-detection lock mutate docs clean run-time dev
+.PHONY: demo test test-integration coverage faults faults-proof check fmt bench bench-detection lock mutate docs clean run-time dev
 
 demo: run-time
 	@$(BIN)/rollbackd demo
@@ -32,9 +32,15 @@ test: dev
 coverage: dev
 	$(BIN)/pytest -n 2 tests/unit/core --cov=rollbackd.core --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=100
 
-# Every fault, at every point, slow ones too: 200 kills and more at random moments, an hour or so.
+# Every fault, at every point, slow ones too: 220 kills at random moments, every pair of deaths, two hours or so.
 faults: dev
-	FAULT_TORN_POINTS=400 FAULT_EVERY=1 FAULT_ROUNDS=30 FAULT_FREEZES=5 FAULT_EXAMPLES=700 $(BIN)/pytest tests/faults tests/process/test_life.py tests/process/test_stopping.py
+	FAULT_STARTS=10 FAULT_RESUME_SECONDS=3 $(BIN)/pytest tests/faults/test_resuming.py
+	FAULT_KILLS=110 FAULT_FREEZES=5 FAULT_TORN_POINTS=400 FAULT_EVERY=1 FAULT_EXAMPLES=700 \
+	$(BIN)/pytest -n 2 tests/faults tests/process/test_life.py tests/process/test_stopping.py --deselect tests/faults/test_resuming.py
+
+# Takes out one protection after the other: its test must fail. Ten minutes or so; docs/faults.md is the list.
+faults-proof: dev
+	$(BIN)/python -m tests.faults.proof
 
 # What measures real programs runs one after the other, so that nothing is in its way. The short part of the
 # fault campaign is in `make test`, the long one is `make faults`.

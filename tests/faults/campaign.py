@@ -41,7 +41,9 @@ class Campaign:
     ended: Counter[str] = field(default_factory=Counter)
 
     async def round(self, kills: int, longest: float) -> None:
-        """One bad release, one rollback, so many kills at random moments of it, and its end."""
+        """One bad release, one rollback, at most so many kills at random moments of it, and its
+        end. Some of the lives are over before the daemon has started.
+        """
         before = len(self.box.effects)
         rollback = await self._begin()
         for _ in range(kills):
@@ -77,6 +79,10 @@ class Campaign:
                 await frozen.wait()
         self.faults["freeze"] += 1
         await self._judge(rollback, before)
+
+    @property
+    def rounds(self) -> int:
+        return sum(self.ended.values())
 
     async def _one_is_left(self, frozen: asyncio.subprocess.Process, took_over: int) -> None:
         """Who lost the directory ends by itself; who only waits for it is ended here."""

@@ -32,8 +32,12 @@ def next_change(policy: Policy, state: TargetState, now: float) -> float | None:
 
     The ticks of regression triggers (`Regressions.next_end`) and a mass failure are the caller's.
     """
-    seconds = (second(limit, now) for limit in _limits(policy, state, now))
-    return min((at for at in seconds if at is not None), default=None)
+    soonest = None
+    for limit in _limits(policy, state, now):
+        at = second(limit, now)
+        if at is not None and (soonest is None or at < soonest):
+            soonest = at
+    return soonest
 
 
 def second(limit: float, now: float) -> float | None:

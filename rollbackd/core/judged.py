@@ -70,7 +70,10 @@ class Judged:
 
     def ill_before(self) -> float | None:
         """Since when it was ill when the release came, if it was; then nobody is accused."""
-        if self.compares or self.held_odds or any(s.judges for s in self.streams.values()):
+        for stream in self.streams.values():
+            if stream.judges:
+                return None
+        if self.compares or self.held_odds:
             return None
         since = [s.baseline.ill_since for s in self.streams.values() if s.baseline is not None]
         return min((at for at in since if at is not None), default=None)

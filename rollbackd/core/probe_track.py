@@ -44,7 +44,7 @@ class ProbeTrack:
         """Whether the sample is new and of any worth. Nothing counted is no evidence."""
         if at <= self.at or not sound(measure) or _kind(measure) is not self.policy.measure:
             return False
-        if isinstance(measure, Ratio | Histogram) and _total(measure) <= 0:
+        if isinstance(measure, (Ratio, Histogram)) and _total(measure) <= 0:
             return False
         self.at = self.looked_at = at
         if self.asleep:

@@ -286,7 +286,7 @@ class Stream:
         """The share of bad ones in the last ticks; None while there are too few."""
         if len(self.latest) < LATELY:
             return None
-        return math.fsum(b for b, _ in self.latest) / math.fsum(t for _, t in self.latest)
+        return math.fsum([b for b, _ in self.latest]) / math.fsum([t for _, t in self.latest])
 
     def shown(self) -> tuple[float, float]:
         """Bad and total of the present bad run, else of the last ticks."""

@@ -152,7 +152,7 @@ def depends(
     if isinstance(trigger.rule, Composite):
         refs = [p.trigger for p in trigger.rule.parts if isinstance(p, TriggerRef)]
         return any(depends(triggers[ref], touched, triggers) for ref in refs)
-    return not isinstance(trigger.rule, Signal | Regression)
+    return not isinstance(trigger.rule, (Signal, Regression))
 
 
 class _Part(NamedTuple):

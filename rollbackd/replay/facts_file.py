@@ -181,7 +181,7 @@ def _measure(row: Row) -> Measure:
     """By the keys that are there; those of two measures together are a mistake."""
     if "total" in row or "bad" in row:
         _alone(row, "ok", "buckets", "value")
-        bad, total = _count(row, "bad"), _count(row, "total")
+        bad, total = fields.count(row, "bad"), fields.count(row, "total")
         if bad > total:
             raise BadLine(f"bad ({bad:.15g}) is more than total ({total:.15g})")
         return Ratio(bad=bad, total=total)
@@ -207,14 +207,6 @@ def _alone(row: Row, *others: str) -> None:
     for other in others:
         if other in row:
             raise BadLine(f"{other} does not belong into this sample")
-
-
-def _count(row: Row, key: str) -> float:
-    """`fields.count`, in one step: most lines of a file pass here twice."""
-    value: Any = row.get(key)
-    if type(value) in _NUMBERS and 0 <= value <= fields.MOST:
-        return float(value)
-    return fields.count(row, key)
 
 
 def _target_or_all(row: Row) -> str:

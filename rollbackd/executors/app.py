@@ -15,6 +15,7 @@ from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.ports import Observation, Seen, Store
 from rollbackd.core.runbook import Plan, Step
 from rollbackd.executors.app_fence import Fence
+from rollbackd.executors.app_guard import with_guard
 from rollbackd.executors.app_invariants import Invariants
 from rollbackd.executors.app_looks import Looks
 from rollbackd.executors.app_machine import MachineUpdate
@@ -42,6 +43,7 @@ class AppExecutor:
         self._platform = platform
         self._store = store
         self._target = target
+        self._database = database
         self._record = ReleaseRecord(platform, store)
         self._traffic = Traffic(platform)
         self._fence = Fence(platform)
@@ -61,7 +63,10 @@ class AppExecutor:
         return cls(context.platform, context.store, context.target, context.database)
 
     async def plan(self, decision: RollBack) -> Plan:
-        return await make_plan(self._platform, self._store, self._target, decision)
+        plan = await make_plan(self._platform, self._store, self._target, decision)
+        return await with_guard(
+            plan, self._target, self._database, self._store, decision.good.content
+        )
 
     async def still_applies(self, plan: Plan) -> None:
         self._refuse_other_app(plan)

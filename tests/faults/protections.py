@@ -214,6 +214,7 @@ PROTECTIONS = (
         old="        return await self._let_go_and_end(walk, over(*_HELD, detail))",
         new="        return await self._let_go_and_end(walk, over(*_SUPERSEDED, detail))",
         test=API + "a_token_revoked_half_way_holds_and_goes_on_with_another",
+        also=(("        if held:\n            end =", "        if False:\n            end ="),),
     ),
     Protection(
         row="platform",

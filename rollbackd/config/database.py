@@ -64,6 +64,7 @@ def compile_database(
         schemas=given.schemas,
         exposed_roles=given.exposed_roles,
         auto=frozenset(given.auto),
+        leftovers=given.leftovers,
         critical_tables=tuple(
             CriticalTable(
                 table=critical.table,

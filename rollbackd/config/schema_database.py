@@ -46,6 +46,16 @@ def _one_select(sql: str) -> str:
     return text
 
 
+def _leftover(pattern: str) -> str:
+    kind, _, name = pattern.partition(" ")
+    if not kind.strip("*?") or not name.strip("*?. "):
+        raise refused(
+            f"this would let everything stay: {pattern}" if "*" in pattern else "not an object",
+            'write kind and name: "function public.touch()"',
+        )
+    return pattern
+
+
 def _mild(harm: Harm) -> Harm:
     if harm in NEVER_BY_ITSELF:
         raise refused(f"{harm} is never automatic: {NEVER_BY_ITSELF[harm]}", "write auto: [safe]")
@@ -136,6 +146,7 @@ class SupabaseSpec(Spec):
     )
 
 
+Leftover: TypeAlias = Annotated[str, AfterValidator(_leftover)]
 History: TypeAlias = Annotated[MigrationsSpec, _OrText("tool")]
 Critical: TypeAlias = Annotated[CriticalTableSpec, _OrText("table")]
 Invariants: TypeAlias = Many[Annotated[InvariantSpec, _OrText("sql")]]
@@ -163,6 +174,12 @@ class DatabaseSpec(Spec):
     )
     auto: Many[Annotated[Word[Harm], AfterValidator(_mild)]] = Field(
         (), description="[safe]: reverse without asking where nothing is lost; nothing else can be."
+    )
+    leftovers: Many[Leftover] = Field(
+        (),
+        description="What a reversal may leave behind, as the dry run names it; * stands for "
+        "anything.",
+        examples=[["function public.touch()"]],
     )
     critical_tables: Many[Critical] = Field(
         (), description="Tables whose rows are counted before and after."

@@ -94,6 +94,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         "schemas: [public, shop]",
         "exposed_roles: [anon]",
         "auto: [safe]",
+        "leftovers: ['function public.touch()', 'index public.*']",
         "critical_tables:",
         "  - facts",
         "  - {table: 'public.\"Session\"', least_rows: 3, most_lost: 1%, never_fewer: true}",
@@ -116,6 +117,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         schemas=("public", "shop"),
         exposed_roles=("anon",),
         auto=frozenset({Harm.SAFE}),
+        leftovers=("function public.touch()", "index public.*"),
         critical_tables=(
             CriticalTable(table="facts"),
             CriticalTable(
@@ -177,6 +179,9 @@ def test_whatever_libpq_reads_is_an_address(tmp_path: Path, url: str) -> None:
         ("auto: [non_transactional]", 7, "non_transactional is never automatic"),
         ("auto: [unknown]", 7, "unknown is never automatic: nobody can tell"),
         ("auto: [mild]", 7, "expected 'safe'"),
+        ("leftovers: ['*']", 7, "this would let everything stay"),
+        ("leftovers: ['table *']", 7, "this would let everything stay"),
+        ("leftovers: [touch]", 7, "not an object"),
         ("migrations: [rails]", 7, "expected 'supabase', 'prisma'"),
         ("migrations: [prisma, prisma]", 7, "'prisma' stands there twice"),
         ("rollback_dirs: [nowhere]", 7, "nowhere is not there"),

@@ -10,6 +10,7 @@ from rollbackd.core.runbook import Plan
 from rollbackd.executors.app_words import Kind
 
 MEASURED: Final = "measured"  # of a step's parameters: what moves while the app writes
+TOLD: Final = "told"  # the same for people, with the rows and reasons of now
 _SAID: Final = frozenset({Kind.SAY, Kind.NOTIFY})
 
 
@@ -20,7 +21,7 @@ def plan_hash(plan: Plan) -> str:
     steps = [
         (
             *(step.phase, step.kind, step.name, step.mutates),
-            {name: value for name, value in step.params.items() if name != MEASURED},
+            {name: value for name, value in step.params.items() if name not in {MEASURED, TOLD}},
         )
         for step in plan.steps
         if step.kind not in _SAID

@@ -30,8 +30,8 @@ def told(
     snapshot: bool,
     auto: frozenset[Harm],
 ) -> JsonObject:
-    """Steps in the order in which they run. Without rows: those move while the app writes, and an
-    approval is bound to what is in here.
+    """Steps in the order in which they run. Said only: no approval is bound to what is in here,
+    because rows move while the app writes.
     """
     reversed_: list[Json] = [
         {
@@ -49,6 +49,8 @@ def told(
         "harm": cost.harm.value,
         "reasons": list(cost.reasons),
         "asks": cost.harm not in auto,
+        "seconds": round(cost.seconds, 3),
+        "rows_lost": dict(cost.rows_lost),
         "columns_lost": {table: list(names) for table, names in cost.columns_lost.items()},
         "changes": _difference(cost.step),
         "residue": None if cost.residue is None else _difference(cost.residue),

@@ -10,6 +10,8 @@ from typer.testing import Result
 from rollbackd.cli.database_plan import database_part
 from rollbackd.core.database import CriticalTable, Harm, MigrationTool
 from rollbackd.core.model import JsonObject
+from rollbackd.core.runbook import Plan
+from rollbackd.executors.plan_hash import plan_hash
 from rollbackd.postgres.telling import told
 from rollbackd.postgres.words import Applied, Cost, Difference, Reverse
 from rollbackd.telemetry import shapes
@@ -65,8 +67,7 @@ def part(cost: Cost = LOSSY, **more: Any) -> JsonObject:
         "snapshot": True,
         "auto": frozenset(),
     }
-    made = told([STEP, PRISMA], cost, **(given | more))
-    return {**made, "rows_lost": {"public.tokens": 1234}}
+    return told([STEP, PRISMA], cost, **(given | more))
 
 
 def printed(capsys: pytest.CaptureFixture[str], **more: Any) -> list[str]:
@@ -151,15 +152,22 @@ def test_the_queries_look_at_history_rows_and_tables() -> None:
     ]
 
 
-def test_the_answer_of_a_dry_run_has_it_with_the_rows_of_now() -> None:
+def with_told(harm: str, **more: Any) -> Plan:
     frozen = frozen_plan(decision())
-    assert shapes.plan(frozen)["database"] is None
-    reverse = replace(
-        frozen.steps[0], kind="database_reverse", params={"measured": {"public.tokens": 9}}
-    )
-    settings: JsonObject = {**frozen.settings, "database": {"told": {"harm": "lossy"}}}
-    made = replace(frozen, settings=settings, steps=(reverse,))
-    assert shapes.plan(made)["database"] == {"harm": "lossy", "rows_lost": {"public.tokens": 9}}
+    params: JsonObject = {"told": {"harm": harm}, **more}
+    look = replace(frozen.steps[0], kind="database_check", params=params)
+    return replace(frozen, steps=(look, *frozen.steps[1:]))
+
+
+def test_the_answer_of_a_dry_run_has_it() -> None:
+    assert shapes.plan(frozen_plan(decision()))["database"] is None
+    assert shapes.plan(with_told("lossy"))["database"] == {"harm": "lossy"}
+
+
+def test_no_approval_is_bound_to_what_is_only_said() -> None:
+    """Rows move while the app writes, and the reasons name them."""
+    assert plan_hash(with_told("lossy")) == plan_hash(with_told("safe"))
+    assert plan_hash(with_told("lossy", migrations=["2"])) != plan_hash(with_told("lossy"))
 
 
 def test_a_dry_run_prints_it_and_a_rollback_prints_the_queries(

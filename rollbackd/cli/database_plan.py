@@ -46,6 +46,18 @@ def database_part(plan: JsonObject) -> None:
     show.line("")
 
 
+def said_above(plan: JsonObject, note: str) -> bool:
+    """Whether the database's part has said it already, in its own words."""
+    part = plan.get("database")
+    if not isinstance(part, dict) or not note.startswith("database: "):
+        return False
+    text = note.removeprefix("database: ")
+    harm = str(part.get("harm")).replace("_", " ")
+    return text in _list(part.get("reasons")) or text.startswith(
+        ("lost: ", "stays behind: ", f"{harm}, rehearsed")
+    )
+
+
 def queries(plan: JsonObject) -> None:
     """What a person can run in psql once it is over."""
     part = plan.get("database")

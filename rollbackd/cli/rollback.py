@@ -16,7 +16,7 @@ import typer
 from rollbackd.cli import show
 from rollbackd.cli.by_hand import Wish, roll_back
 from rollbackd.cli.client import Daemon, DaemonGone, objects, target_path
-from rollbackd.cli.database_plan import database_part, queries
+from rollbackd.cli.database_plan import database_part, queries, said_above
 from rollbackd.cli.follow import follow
 from rollbackd.cli.options import AsJson, Target
 from rollbackd.core.errors import UsageError
@@ -152,7 +152,8 @@ def _print_plan(plan: JsonObject, *, json: bool) -> None:
     database_part(plan)
     notes = plan.get("notes")
     for note in notes if isinstance(notes, list) else []:
-        show.line(f"  {note}")
+        if not said_above(plan, str(note)):
+            show.line(f"  {note}")
     rows = [
         (step.get("seq"), step.get("phase"), step.get("name"), step.get("mutates"))
         for step in objects(plan.get("steps"))

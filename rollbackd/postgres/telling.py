@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from rollbackd.core.database import CriticalTable, Harm, MigrationTool
+from rollbackd.core.database import CriticalTable, DatabasePolicy, MigrationTool
 from rollbackd.core.model import Json, JsonObject
 from rollbackd.postgres.words import Applied, Cost, Difference, ObjectKey, Reverse
 
@@ -23,12 +23,7 @@ _NAMES: Final = {
 
 
 def told(
-    steps: Sequence[Reverse],
-    cost: Cost,
-    *,
-    critical: Iterable[CriticalTable],
-    snapshot: bool,
-    auto: frozenset[Harm],
+    steps: Sequence[Reverse], cost: Cost, policy: DatabasePolicy, *, snapshot: bool
 ) -> JsonObject:
     """Steps in the order in which they run. Said only: no approval is bound to what is in here,
     because rows move while the app writes.
@@ -43,12 +38,14 @@ def told(
         }
         for step in steps
     ]
-    queries: list[Json] = [*verification([step.applied for step in steps], cost.step, critical)]
+    queries: list[Json] = [
+        *verification([step.applied for step in steps], cost.step, policy.critical_tables)
+    ]
     return {
         "steps": reversed_,
         "harm": cost.harm.value,
         "reasons": list(cost.reasons),
-        "asks": cost.harm not in auto,
+        "asks": cost.harm not in policy.auto,
         "seconds": round(cost.seconds, 3),
         "rows_lost": dict(cost.rows_lost),
         "columns_lost": {table: list(names) for table, names in cost.columns_lost.items()},

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import Result
 
 from rollbackd.cli.database_plan import database_part
-from rollbackd.core.database import CriticalTable, Harm, MigrationTool
+from rollbackd.core.database import CriticalTable, DatabasePolicy, Harm, MigrationTool
 from rollbackd.core.model import JsonObject
 from rollbackd.core.runbook import Plan
 from rollbackd.executors.plan_hash import plan_hash
@@ -61,13 +61,9 @@ LOSSY = Cost(
 )
 
 
-def part(cost: Cost = LOSSY, **more: Any) -> JsonObject:
-    given: dict[str, Any] = {
-        "critical": [CriticalTable(table="facts", least_rows=3)],
-        "snapshot": True,
-        "auto": frozenset(),
-    }
-    return told([STEP, PRISMA], cost, **(given | more))
+def part(cost: Cost = LOSSY) -> JsonObject:
+    policy = DatabasePolicy(critical_tables=(CriticalTable(table="facts", least_rows=3),))
+    return told([STEP, PRISMA], cost, policy, snapshot=True)
 
 
 def printed(capsys: pytest.CaptureFixture[str], **more: Any) -> list[str]:

@@ -95,7 +95,9 @@ def without_reverse(directories: tuple[str, ...]) -> Iterator[str]:
         if path.is_dir():
             if not (path / "down.sql").is_file():
                 yield path.name
-        elif path.name.removesuffix(".sql") not in reverse and not _reverses_itself(path):
+        elif path.name.removesuffix(".sql").removesuffix(
+            ".up"
+        ) not in reverse and not _reverses_itself(path):
             yield path.name
 
 

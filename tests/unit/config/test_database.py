@@ -373,6 +373,8 @@ def test_migrations_that_nothing_reverses_are_named(tmp_path: Path) -> None:
         "20251015_facts.rollback.sql": "",
         "20251016_tokens.sql": "",
         "20251016_tokens.down.sql": "",
+        "20251016_users.up.sql": "",
+        "20251016_users.down.sql": "",
         "20251017_dbmate.sql": "-- migrate:up\n-- migrate:down\n",
         "20251018_alone.sql": "",
         "notes.sql": "",

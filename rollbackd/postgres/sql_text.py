@@ -17,7 +17,7 @@ _SKIPPED: Final = re.compile(
     | (?P<block>/\*)
     | \b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)
     | '(?:[^']|'')*(?:'|\Z)
-    | (?P<name>"(?:[^"]|"")*(?:"|\Z))
+    | "(?:[^"]|"")*(?:"|\Z)
     | (?<![\w$])\$(?P<tag>[A-Za-z_\u0080-\uffff][\w]*|)\$
     """,
     re.VERBOSE | re.DOTALL,
@@ -43,14 +43,13 @@ class Statement:
 
 
 def bare(text: str) -> str:
-    """Of the same length and lines; comments and quoted text are blanks, quoted names stay."""
+    """Of the same length and lines; comments and all that is quoted are blanks."""
     parts: list[str] = []
     at = 0
     while match := _SKIPPED.search(text, at):
         parts.append(text[at : match.start()])
         end = _end(text, match)
-        skipped = text[match.start() : end]
-        parts.append(skipped if match["name"] else re.sub(r"[^\n]", " ", skipped))
+        parts.append(re.sub(r"[^\n]", " ", text[match.start() : end]))
         at = end
     parts.append(text[at:])
     return "".join(parts)
@@ -73,12 +72,15 @@ def statements(text: str) -> tuple[Statement, ...]:
     """Split at semicolons, but for those in the body of a function in standard SQL."""
     blanked = bare(text)
     found: list[Statement] = []
-    start = counted = 0
+    start = counted = looked = depth = 0
     line = 1
     for end in [match.start() for match in re.finditer(";", blanked)] + [len(text)]:
-        piece = blanked[start:end]
-        if _open(piece) and end < len(text):
+        depth = _depth(blanked[looked:end], depth)
+        looked = end
+        if depth and end < len(text):
             continue
+        piece = blanked[start:end]
+        depth = 0
         if piece.strip():
             first = start + len(piece) - len(piece.lstrip())
             line += text.count("\n", counted, first)
@@ -95,16 +97,15 @@ def statements(text: str) -> tuple[Statement, ...]:
     return tuple(found)
 
 
-def _open(piece: str) -> bool:
-    """Whether it stands within BEGIN ATOMIC … END."""
-    depth = 0
+def _depth(piece: str, depth: int) -> int:
+    """How far within BEGIN ATOMIC … END it ends, 0 for not at all."""
     for mark in _ATOMIC.findall(piece):
         word = mark.upper()
         if word == "END":
             depth -= depth > 0
         elif word != "CASE" or depth:
             depth += 1
-    return depth > 0
+    return depth
 
 
 def line_of(text: str, position: int) -> int:

@@ -192,7 +192,7 @@ def window(case: Case) -> Answer:
 def observe_mode(case: Case) -> Answer:
     base, why = case.reach.base, ""
     if case.state.policy.token_ceiling is Mode.OBSERVE:
-        why = ": the token cannot act, or is not known to yet"
+        why = f": {case.state.policy.ceiling_why}"
     return base is Mode.OBSERVE, f"the mode is {base.value}{why}"
 
 

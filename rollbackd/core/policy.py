@@ -120,7 +120,8 @@ class TargetPolicy:
     """Everything the core knows of a target. `settings` is opaque here: platform and probe config.
 
     `fingerprints` hold a hash per probe and trigger, so a reload can keep what did not change.
-    `token_ceiling` is what the token can do: `observe` also while that is not known yet.
+    `token_ceiling` is what the token can do: `observe` also while that is not known yet, or where
+    `ceiling_why` says so.
     """
 
     name: TargetName
@@ -133,6 +134,7 @@ class TargetPolicy:
     settings: JsonObject
     fingerprints: Mapping[str, str]
     token_ceiling: Mode = Mode.AUTO
+    ceiling_why: str = "the token cannot act, or is not known to yet"
     database: DatabasePolicy | None = None
 
 

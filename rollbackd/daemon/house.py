@@ -17,27 +17,25 @@ from rollbackd.core.errors import PermanentError, TemporaryError
 from rollbackd.core.facts import Fact
 from rollbackd.core.model import TargetName
 from rollbackd.core.policy import Policy
-from rollbackd.core.ports import Executor, TokenReport
+from rollbackd.core.ports import Executor
 from rollbackd.daemon import tokens
+from rollbackd.daemon.ceilings import Ceilings
 from rollbackd.daemon.hearing import Hearing
+from rollbackd.daemon.looking import Looking
 from rollbackd.daemon.observing import Observing
 from rollbackd.daemon.parts import Maker
+from rollbackd.daemon.siblings import Siblings
 from rollbackd.daemon.tenure import Tenure
 from rollbackd.daemon.timekeeper import Timekeeper
 from rollbackd.daemon.vitals import DaemonVitals
-from rollbackd.engine.backfill import Backfill
 from rollbackd.engine.desk import Desk
 from rollbackd.engine.engine import Engine
 from rollbackd.engine.heard import Heard
-from rollbackd.engine.look import Looker
-from rollbackd.engine.looplag import LoopLag
-from rollbackd.engine.poller import Poller
 from rollbackd.engine.recorder import Recorder
 from rollbackd.engine.reloader import Reloader
 from rollbackd.engine.runner import Runner
 from rollbackd.engine.stop import StopSwitch
 from rollbackd.engine.ticking import ticks
-from rollbackd.engine.watcher import Watcher
 from rollbackd.stores.record import SqliteRecord
 from rollbackd.stores.sqlite import SqliteStore
 from rollbackd.telemetry import events
@@ -50,8 +48,6 @@ from rollbackd.web.server import Listener
 log = structlog.get_logger()
 
 SOCKET = "rollbackd.sock"
-TOKENS_EVERY_SECONDS = 3600.0
-TOKENS_SOON_SECONDS = 10.0  # after a platform that did not answer
 FUTURE_SECONDS = 5.0
 
 
@@ -66,53 +62,33 @@ class House:
         self._metrics = metrics
         self._own_app = os.environ.get("FLY_APP_NAME") or None
         self._inbox: asyncio.Queue[Fact] = asyncio.Queue()
-        hearing = Hearing(metrics)
+        self._hearing = Hearing(metrics)
+        self._soon: set[asyncio.Task[str]] = set()
         self._store = SqliteStore(settings.state, clock)
         self._stop = StopSwitch(settings.state)
         self._tenure = Tenure(store=self._store, stop=self._stop, clock=clock)
-        self._maker = Maker(
-            settings=settings,
-            own_app=self._own_app,
-            clock=clock,
-            store=self._store,
-            meter=hearing,
-            permit=self._tenure.may_send,
-        )
-        self._reports: dict[TargetName, TokenReport] = {}
-        self._ask_tokens = asyncio.Event()
+        self._maker = self._make_maker()
         self._parts = self._maker.make(loaded)
         tokens.refuse_own_app(self._parts.platforms, self._own_app)
+        self._siblings = Siblings(clock=clock, environ=os.environ, changed=self._cap)
+        self._ceilings = Ceilings(
+            platforms=lambda: self._parts.platforms,
+            beside=lambda: self._siblings.why,
+            apply=self._cap,
+        )
         self._recorder = Recorder(self._store)
-        self._lag = LoopLag(clock, metrics)
         self._record = SqliteRecord(settings.state, keep_seconds=settings.record_seconds)
         self._heard = Heard(clock, self._record if settings.record_seconds else None)
-        self._engine = self._make_engine(loaded.policy, hearing)
-        self._looker = Looker(clock, self._lag, metrics)
-        self._backfill = Backfill(
-            clock=clock, states=lambda: self._engine.states, publish=self._publish
-        )
-        self._poller = Poller(
+        self._engine = self._make_engine(loaded.policy)
+        self._looking = Looking(
             clock=clock,
-            looker=self._looker,
             metrics=metrics,
+            parts=self._parts,
+            states=lambda: self._engine.states,
             publish=self._publish,
         )
-        self._watcher = Watcher(clock=clock, platforms=self._parts.platforms, publish=self._publish)
-        self._reloader = Reloader(
-            clock=clock,
-            metrics=metrics,
-            settings=settings,
-            adopt=self._adopt,
-            hash=content_hash(settings.config),
-        )
-        self._desk = Desk(
-            clock=clock,
-            engine=self._engine,
-            store=self._store,
-            reloader=self._reloader,
-            apps=self._app_of,
-            started_at=clock.now(),
-        )
+        self._reloader = self._make_reloader()
+        self._desk = self._make_desk()
         self._listeners = self._make_listeners()
         self._timekeeper = Timekeeper(
             clock=clock,
@@ -121,7 +97,6 @@ class House:
             anew=self._engine.anew,
         )
         self._observing = Observing(self._clock, self._store, self._engine, self._loaded)
-        self._soon: set[asyncio.Task[str]] = set()
 
     @property
     def addresses(self) -> list[str]:
@@ -136,40 +111,38 @@ class House:
         """Take the state directory, remember, listen. Nothing is looked at before this."""
         await self._tenure.begin()
         await self._engine.remember()
+        await self._siblings.look()  # before anything could be decided
         self._metrics.adopt(self._engine.policy)
         self._metrics.show(self._engine.snapshot)
         self._metrics.reloaded("success", "start", self._clock.now())
         await self._tenure.listen(self._listeners)
-        self._looker.doubt(n for n, s in self._engine.states.items() if not s.control_ok)
-        self._backfill.adopt(self._parts.watched)
-        self._poller.start()
-        self._poller.adopt(self._parts.watched)
+        doubtful = [n for n, s in self._engine.states.items() if not s.control_ok]
+        self._looking.start(self._parts, doubtful)
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs side by side until the end, by name."""
         return {
             "engine": self._engine.run(),
             "recorder": self._recorder.run(),
-            "loop lag": self._lag.run(),
             "ticks": ticks(
                 self._clock, lambda: self._engine.policy.tick_seconds, self._engine.publish
             ),
             "memory": self._engine.memory.run(lambda: self._engine.states),
             "heard": self._heard.run(),
-            "backfill": self._backfill.run(),
-            "watcher": self._watcher.run(),
             "observing": self._observing.run(),
             "reloader": self._reloader.run(),
-            "tokens": self._look_at_tokens(),
+            "ceilings": self._ceilings.run(),
+            "siblings": self._siblings.run(),
             "timekeeper": self._timekeeper.run(),
             "tenure": self._tenure.run(),
+            **self._looking.tasks(),
         }
 
     async def drain(self) -> None:
         """No new looks, the call in hand ends, what is queued is written."""
         for reload in self._soon:
             reload.cancel()
-        await self._poller.stop()
+        await self._looking.stop()
         await self._engine.runner.drain()
         await self._recorder.flush()
         await self._engine.memory.write(self._engine.states, everything=True)
@@ -203,16 +176,11 @@ class House:
         tokens.refuse_own_app(parts.platforms, self._own_app)
         await self._engine.recall(loaded.policy)
         old, self._parts = self._parts, parts
-        for name, platform in parts.platforms.items():
-            if old.platforms.get(name) is not platform:
-                self._reports.pop(name, None)  # another app or token: ask anew, at once
-        self._ask_tokens.set()
-        self._watcher.platforms = parts.platforms
-        self._engine.adopt(self._capped(loaded.policy))
+        self._ceilings.ask_anew(old.platforms)
+        self._engine.adopt(self._ceilings.capped(loaded.policy))
         await self._engine.resume()  # what a target that came back had left
         self._metrics.adopt(self._engine.policy)
-        self._backfill.adopt(parts.watched)
-        self._poller.adopt(parts.watched)
+        self._looking.adopt(parts)
         await old.close()
 
     async def _record_jump(self, seconds: float) -> None:
@@ -227,23 +195,10 @@ class House:
         if fact.at <= self._clock.now() + FUTURE_SECONDS:
             self._inbox.put_nowait(fact)
 
-    async def _look_at_tokens(self) -> None:
-        while True:
-            found = await tokens.reports(self._parts.platforms)
-            tokens.tell({n: r for n, r in found.items() if self._reports.get(n) != r})
-            self._reports |= found
-            policy = self._capped(self._parts.loaded.policy)
-            if policy != self._engine.policy:
-                self._engine.adopt(policy)
-            known = self._parts.platforms.keys() <= self._reports.keys()
-            pause = TOKENS_EVERY_SECONDS if known else TOKENS_SOON_SECONDS
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._ask_tokens.wait()
-            self._ask_tokens.clear()
-
-    def _capped(self, policy: Policy) -> Policy:
-        return tokens.capped(policy, self._parts.platforms.keys(), self._reports)
+    def _cap(self) -> None:
+        policy = self._ceilings.capped(self._parts.loaded.policy)
+        if policy != self._engine.policy:
+            self._engine.adopt(policy)
 
     def _executor_for(self, target: TargetName) -> Executor:
         if target not in self._parts.executors:
@@ -260,7 +215,17 @@ class House:
     async def _prove(self, target: TargetName, rollback: Any) -> Any:
         return await self._engine.prove(target, rollback)
 
-    def _make_engine(self, policy: Policy, hearing: Hearing) -> Engine:
+    def _make_maker(self) -> Maker:
+        return Maker(
+            settings=self._settings,
+            own_app=self._own_app,
+            clock=self._clock,
+            store=self._store,
+            meter=self._hearing,
+            permit=self._tenure.may_send,
+        )
+
+    def _make_engine(self, policy: Policy) -> Engine:
         runner = Runner(
             clock=self._clock,
             store=self._store,
@@ -268,7 +233,7 @@ class House:
             publish=self._inbox.put_nowait,
             prove=self._prove,
             stop=self._stop,
-            events=hearing.tell,
+            events=self._hearing.tell,
         )
         return Engine(
             clock=self._clock,
@@ -276,9 +241,28 @@ class House:
             runner=runner,
             recorder=self._recorder,
             metrics=self._metrics,
-            policy=self._capped(policy),
+            policy=self._ceilings.capped(policy),
             inbox=self._inbox,
             heard=self._heard,
+        )
+
+    def _make_reloader(self) -> Reloader:
+        return Reloader(
+            clock=self._clock,
+            metrics=self._metrics,
+            settings=self._settings,
+            adopt=self._adopt,
+            hash=content_hash(self._settings.config),
+        )
+
+    def _make_desk(self) -> Desk:
+        return Desk(
+            clock=self._clock,
+            engine=self._engine,
+            store=self._store,
+            reloader=self._reloader,
+            apps=self._app_of,
+            started_at=self._clock.now(),
         )
 
     def _make_listeners(self) -> list[Listener]:

@@ -10,6 +10,7 @@ import typer
 from rollbackd.cli import show
 from rollbackd.cli.client import Daemon, target_path
 from rollbackd.cli.options import AsJson, Target
+from rollbackd.cli.ordering import By
 from rollbackd.core.errors import UsageError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
@@ -22,13 +23,14 @@ def pause(
     *,
     length: Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 1h30m.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, for the record.")],
+    by: By = "",
     json: AsJson = False,
 ) -> None:
     """Hold automatic rollbacks for a while. A pause always ends."""
     seconds = duration(length)
     if not reason.strip():
         raise UsageError("a pause needs a reason", hint='--reason "migrating the database"')
-    with Daemon() as daemon:
+    with Daemon(by=by) as daemon:
         name = daemon.pick(target)
         answer = daemon.post(
             target_path(name, "/pause"), {"seconds": seconds, "reason": reason.strip()}

@@ -114,6 +114,11 @@ class Control:
         if past["outcome"] not in UNDOABLE or past["undoes"]:
             what = "is an undo itself" if past["undoes"] else f"ended {past['outcome']}"
             raise Rejected(f"{rollback} {what}", hint=f"rollbackd rollback {plan.target} --to …")
+        newest = state.rollbacks.newest
+        if newest is not None and newest.undoes == plan.rollback:
+            raise Rejected(
+                f"{rollback} was undone already: {newest.rollback}", hint="rollbackd history"
+            )
         good = next((r for r in state.deploys.known if r.version == plan.to_version), None)
         current = state.current
         if good is None or current is None or not same_content(good.content, current.content):

@@ -91,3 +91,16 @@ def test_a_mode_is_set_for_a_while(rollbackd: Run, served: Served) -> None:
     assert told.stdout.startswith("shop is in mode auto until ")
     assert [each["seconds"] for each in served.desk.orders] == [7200.0, None]
     assert json.loads(for_good.stdout)["mode"] == "observe"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("pause", "shop", "--for", "1h", *WHY), ("resume", "shop", *WHY), ("unlock", "shop", *WHY)],
+)
+def test_who_says_so_can_be_somebody_else(
+    rollbackd: Run, served: Served, words: tuple[str, ...]
+) -> None:
+    told = rollbackd(*words, "--by", "eva")
+
+    assert told.exit_code == 0
+    assert served.desk.orders[-1]["by"] == "eva"

@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
+from rollbackd.core.errors import Rejected
 from rollbackd.core.facts import Tick
 from rollbackd.core.model import HoldReason, JsonObject, RollbackOutcome
 from rollbackd.core.proof import Proof, Proved
@@ -150,5 +153,7 @@ async def test_an_undone_release_is_kept_although_it_looks_bad_and_nothing_is_lo
         assert (row["undoes"], row["outcome"]) == (first["id"], "recovered")
         assert str(row["detail"]).startswith("health-down is pending: ")
         assert not state.rollbacks.locked_out
+        with pytest.raises(Rejected, match="was undone already"):
+            await desk.undo(str(first["id"]), reason="twice", by="bob")
         assert bench.decision.reason is HoldReason.RELEASE_IS_ROLLBACK  # type: ignore[union-attr]
         assert len(await bench.store.history(SHOP, 10)) == 2

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-EVERY_SECONDS: Final = 30.0
+EVERY_SECONDS: Final = 30.0  # between two looks at one database
+_SOON_SECONDS: Final = 2.0  # until a release that became well is looked at for the first time
 _ILL: Final = frozenset({TriggerState.BREACHED, TriggerState.PENDING})
 
 
@@ -54,12 +55,13 @@ class Observing:
         self._made_of: Loaded | None = None
         self._observers: dict[TargetName, Observer] = {}
         self._told: dict[TargetName, str] = {}
+        self._looked: dict[TargetName, tuple[str, float]] = {}  # by the steady clock
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
             await self.look()
-            await self._clock.sleep(EVERY_SECONDS)
+            await self._clock.sleep(_SOON_SECONDS)
 
     async def look(self) -> None:
         """Every target once, side by side: one that is slow keeps nobody waiting."""
@@ -90,7 +92,7 @@ class Observing:
 
     async def _one(self, name: TargetName) -> None:
         release = self._well(name)
-        if release is None:
+        if release is None or not self._due(name, release):
             return
         try:
             news = await self._observers[name].look(
@@ -103,6 +105,14 @@ class Observing:
             log.info(events.DATABASE_REGAINED, target=name)
         if news:
             log.info(events.DATABASE_OBSERVED, target=name, version=release.version, news=news)
+
+    def _due(self, name: TargetName, release: Release) -> bool:
+        now = self._clock.monotonic()
+        content, at = self._looked.get(name, ("", 0.0))
+        if content == release.content and now - at < EVERY_SECONDS:
+            return False
+        self._looked[name] = (release.content, now)
+        return True
 
     def _well(self, name: TargetName) -> Release | None:
         state, decision = self._judged.states.get(name), self._judged.decisions.get(name)

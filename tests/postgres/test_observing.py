@@ -18,7 +18,7 @@ from rollbackd.clock import FakeClock
 from rollbackd.core.database import CriticalTable, DatabasePolicy
 from rollbackd.core.errors import RollbackdError
 from rollbackd.core.model import Release, TargetName
-from rollbackd.daemon.observing import Observing
+from rollbackd.daemon.observing import EVERY_SECONDS, Observing
 from rollbackd.plugins import DatabaseAccess
 from rollbackd.postgres.observations import SETTLED_SECONDS, Observations
 from rollbackd.postgres.observing import ANEW_SECONDS, Observer
@@ -179,18 +179,44 @@ async def test_the_release_that_is_well_is_observed(
     assert len(await Observations(store, SHOP).entries()) == 1
 
 
+async def test_nobody_is_asked_more_often_than_needed_and_a_new_release_at_once(
+    migrated: str, store: SqliteStore, clock: FakeClock
+) -> None:
+    observing, world = watched(migrated, store, clock)
+    await observing.look()
+    (first,) = await Observations(store, SHOP).entries()
+    with psycopg.connect(migrated, autocommit=True) as owner:
+        owner.execute("INSERT INTO supabase_migrations.schema_migrations VALUES ('2', '{}', 'x')")
+    await observing.look()
+    assert await Observations(store, SHOP).entries() == (first,)
+    world.bad_deploy()
+    world.ok(*range(115, 200, 10))
+    clock.advance(1)
+    judged: Any = observing._judged
+    judged.decisions[SHOP] = world.decide(200)
+    clock.advance(200 - clock.now() - EVERY_SECONDS)
+    await observing.look()
+    assert [e.content for e in await Observations(store, SHOP).entries()] == [
+        "image-41",
+        "image-42",
+    ]
+
+
 async def test_an_outage_is_told_once_and_so_is_its_end(
     migrated: str, store: SqliteStore, clock: FakeClock
 ) -> None:
     url = migrated
     observing, _ = watched(url.replace("127.0.0.1", "127.0.0.9"), store, clock)
     with structlog.testing.capture_logs() as logs:
-        await observing.look()
-        await observing.look()
+        for _ in range(3):
+            await observing.look()
+            clock.advance(EVERY_SECONDS)
     assert [line["event"] for line in logs] == ["database.lost"]
     again, _ = watched(url, store, clock)
     observing._loaded = again._loaded
+    clock.advance(1000)  # making the other one set it back
     with structlog.testing.capture_logs() as logs:
-        await observing.look()
-        await observing.look()
+        for _ in range(3):
+            await observing.look()
+            clock.advance(EVERY_SECONDS)
     assert [line["event"] for line in logs] == ["database.regained", "database.observed"]

@@ -14,8 +14,6 @@ from rollbackd.core.ports import Executor, Observation, Seen
 from rollbackd.core.runbook import Phase, Plan, Step
 from rollbackd.executors.app_words import Kind
 from rollbackd.executors.combined import Combined
-from rollbackd.executors.database_order import in_its_way
-from rollbackd.postgres.words import Difference
 from tests.integration_fly.walking import in_order, target_policy
 from tests.support_rollback import decision, plan, step
 
@@ -193,27 +191,3 @@ async def test_the_hash_is_over_both_and_over_the_fact_that_somebody_is_asked() 
     assert first.hash == later.hash
     assert len({first.hash, other.hash, asking.hash}) == 3
     assert asking.asks == "rows are lost"
-
-
-NEW_TABLE = {("table", "public.x"): "", ("column", "public.x.id"): "integer; not null"}
-STUMBLES: list[tuple[Difference, bool]] = [
-    (Difference(lost=NEW_TABLE), False),
-    (Difference(lost={("column", "public.t.a"): "text; null"}), False),
-    (Difference(lost={("column", "public.t.a"): "text; not null; default 'x'::text"}), False),
-    (Difference(lost={("column", "public.t.a"): "text; not null"}), True),
-    (Difference(lost={("index", "public.i"): "CREATE INDEX i ON public.t USING btree (a)"}), False),
-    (Difference(lost={("index", "public.i"): "CREATE UNIQUE INDEX i ON public.t (a)"}), True),
-    (Difference(lost={("constraint", "public.t.c"): "CHECK (a > 0)"}), True),
-    (Difference(lost={("trigger", "public.t.g"): "CREATE TRIGGER"}), True),
-    (Difference(lost={("policy", "public.t.p"): "permissive; all"}), True),
-    (Difference(extra={("column", "public.t.a"): "text; null"}), True),
-    (Difference(changed={("function", "public.f()"): ("a", "b")}), True),
-    (Difference(), False),
-]
-
-
-@pytest.mark.parametrize(("reversal", "stumbles"), STUMBLES)
-def test_an_older_release_stumbles_over_what_it_writes_into_or_misses(
-    reversal: Difference, stumbles: bool
-) -> None:
-    assert bool(in_its_way(reversal)) is stumbles

@@ -1,0 +1,293 @@
+"""Makes the frozen plan of a database rollback: what came with the release, what reverses it, what
+that costs, measured where it does not count. Reads only, but for the scratch database.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import SecretStr
+
+from rollbackd import __version__
+from rollbackd.core.database import DatabasePolicy, Harm, MigrationTool
+from rollbackd.core.errors import PlanRefused, TemporaryError, Unauthorized
+from rollbackd.core.model import JsonObject, RollBack
+from rollbackd.core.policy import PlanPolicy
+from rollbackd.core.runbook import Phase, Plan, Step
+from rollbackd.executors import database_frozen
+from rollbackd.executors.app_steps import Numbered
+from rollbackd.executors.database import Kind
+from rollbackd.executors.database_steps import framed
+from rollbackd.executors.plan_hash import MEASURED, TOLD
+from rollbackd.fly.platform import FlyPlatform
+from rollbackd.plugins import ExecutorContext
+from rollbackd.postgres import checks, histories, lineage, rehearsal, reverses
+from rollbackd.postgres.came_with import came_with
+from rollbackd.postgres.connection import Connection, connect
+from rollbackd.postgres.fingerprint import fingerprint
+from rollbackd.postgres.fit import runs_on
+from rollbackd.postgres.observations import Observations
+from rollbackd.postgres.telling import told
+from rollbackd.postgres.words import Applied, Cost, Observed, Reverse
+from rollbackd.supabase import management
+from rollbackd.supabase.client import Status, SupabaseClient
+
+BLOB: Final = "database/plan/{}"
+_MOST_REASONS: Final = 4
+_SPARE: Final = 60.0  # seconds
+_ASK_SECONDS: Final = 10.0
+_FIT: Final = """
+SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',
+  (SELECT count(*) FROM pg_prepared_xacts WHERE database = current_database())
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What came with the release, newest first, and how the database was while the good one ran;
+    None where a person named the migration to go back to.
+    """
+
+    now: tuple[Applied, ...]
+    came: tuple[Applied, ...]
+    good: Observed | None
+
+
+class Planner:
+    """Plans for one target's database."""
+
+    def __init__(self, context: ExecutorContext, policy: DatabasePolicy, url: SecretStr) -> None:
+        self._context = context
+        self._policy = policy
+        self._url = url
+        self._ledger = Observations(context.store, context.target.name)
+
+    async def plan(self, decision: RollBack, address: str) -> Plan:
+        """Raises PlanRefused with the reason; TemporaryError where the database is in trouble,
+        which accuses no release.
+        """
+        await self._refuse_ill_project()
+        async with await connect(self._url, name=f"{decision.id}/plan") as connection:
+            await refuse_unfit(connection)
+            found = await self._found(connection, decision)
+            if not found.came:
+                return self._nothing(decision, "no migration came with it: the database stays")
+            steps = await self._reverses(connection, found)
+            if await self._can_wait(connection, decision, found):
+                return self._nothing(
+                    decision,
+                    "deferred: it only adds to the schema, which the good release ignores;"
+                    f" later: rollbackd rollback {decision.target} --plan database",
+                )
+        good = found.good.fingerprint if found.good else None
+        measured = await rehearsal.rehearse(
+            self._url, steps, policy=self._policy, good=good, clock=self._context.clock
+        )
+        return await self._frozen(decision, measured, address)
+
+    async def _can_wait(self, connection: Connection, decision: RollBack, found: _Found) -> bool:
+        """Where the app goes first: whether the good release runs on the schema of now."""
+        if found.good is None or not _app_first(self._context.target.plans[decision.plan]):
+            return False
+        now = await fingerprint(connection, self._policy.schemas)
+        return not runs_on(found.good.fingerprint, now)
+
+    async def _found(self, connection: Connection, decision: RollBack) -> _Found:
+        now = tuple(await histories.applied(connection, self._policy.histories))
+        now = lineage.lineage(now, self._policy.rollback_dirs)
+        if decision.to_migration:
+            return _Found(now=now, came=_after(now, decision.to_migration), good=None)
+        good = await self._ledger.of(decision.good.content)
+        if good is None:
+            raise PlanRefused(
+                f"nobody saw the database while v{decision.good.version} was well",
+                hint="name the newest migration that stays yourself: --to-migration",
+            )
+        return _Found(now=now, came=came_with(now, good.applied), good=good)
+
+    async def _reverses(self, connection: Connection, found: _Found) -> tuple[Reverse, ...]:
+        """Newest first. PlanRefused with all that is wrong, file and line: no half of a plan."""
+        failed = {step.key for step in found.came if _never_took_effect(step)}
+        steps = [step for step in found.came if step.key not in failed]
+        stored = await histories.stored_reverses(connection, steps)
+        looked = reverses.find(steps, self._policy.rollback_dirs, stored)
+        wrong = [str(problem) for problem in looked.problems]
+        wrong += [
+            f"{reverse.where}: it says no-transaction: what cannot be rolled back is done by hand"
+            for reverse in looked.reverses
+            if not reverse.transactional
+        ]
+        if wrong:
+            more = f"; and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            raise PlanRefused(f"{wrong[0]}{more}", hint="; ".join(wrong[1:]))
+        by_key = {reverse.applied.key: reverse for reverse in looked.reverses}
+        return tuple(by_key.get(step.key) or _row_only(step) for step in found.came)
+
+    async def _frozen(
+        self, decision: RollBack, measured: rehearsal.Rehearsed, address: str
+    ) -> Plan:
+        agreed, cost = measured.reversal, measured.total
+        frozen = database_frozen.as_json(agreed)
+        await self._context.store.put_blob(BLOB.format(decision.id), frozen)
+        names = [_named(step.applied) for step in agreed.steps]
+        policy, target = self._context.target.plans[decision.plan], self._context.target
+        loses = bool(cost.rows_lost or cost.columns_lost) or cost.harm is Harm.LOSSY
+        settings: JsonObject = {
+            "app": self._app,
+            "database": {
+                "address": address,
+                "kept": str(decision.id),
+                "reversal": database_frozen.sum_of(frozen),
+                "migrations": [*names],
+                "harm": cost.harm.value,
+            },
+        }
+        said = f"{len(names)} migrations are taken back, in one transaction: {', '.join(names)}"
+        params: JsonObject = {
+            "once": True,
+            "deadline_seconds": self._seconds(len(names)),
+            "migrations": [*names],
+            MEASURED: dict(agreed.rows_lost.items()),
+            TOLD: told(agreed.steps, cost, self._policy, snapshot=loses),
+        }
+        return framed(
+            target,
+            policy,
+            decision,
+            said=said.replace("1 migrations are", "1 migration is", 1),
+            notes=_notes(cost, self._policy),
+            asks="" if cost.harm in self._policy.auto else _asks(cost),
+            settings=settings,
+            work=lambda made: _steps(made, names, params, snapshot=loses),
+        )
+
+    def _nothing(self, decision: RollBack, why: str) -> Plan:
+        """A part that does nothing, and says why."""
+        target = self._context.target
+        return framed(
+            target,
+            target.plans[decision.plan],
+            decision,
+            said=why,
+            notes=[f"database: {why}"],
+            asks="",
+            settings={"app": self._app, "database": {}},
+            work=lambda _made: iter(()),
+        )
+
+    @property
+    def _app(self) -> str:
+        platform = self._context.platform
+        return platform.app if isinstance(platform, FlyPlatform) else ""
+
+    def _seconds(self, steps: int) -> float:
+        """The longest that taking them back may last; the transaction has limits of its own."""
+        policy = self._policy
+        return policy.lock_budget_seconds + policy.statement_timeout_seconds * (steps + 1) + _SPARE
+
+    async def _refuse_ill_project(self) -> None:
+        """Supabase in trouble is no bad release; and a full disk refuses what would undo one."""
+        project, access = self._policy.supabase_project, self._context.supabase
+        if not project or access is None or access.token is None:
+            return
+        client = SupabaseClient(
+            access.url,
+            access.token,
+            user_agent=f"rollbackd/{__version__}",
+            ssl_context=ssl.create_default_context(),
+        )
+        try:
+            for service in await client.health(project, ("db",), within_seconds=_ASK_SECONDS):
+                if service.status is not Status.ACTIVE_HEALTHY:
+                    raise TemporaryError(
+                        f"Supabase says that {service.name} is {service.status.value}",
+                        hint="the database itself is in trouble: this accuses no release",
+                    )
+            if await management.read_only(client, project):
+                raise TemporaryError(
+                    f"Supabase has made the project {project} read-only", hint="is its disk full?"
+                )
+        except Unauthorized:
+            return  # a token for other things: the database itself is asked anyway
+        finally:
+            await client.close()
+
+
+async def refuse_unfit(connection: Connection) -> None:
+    """Raise PlanRefused where nothing can be changed here now."""
+    row: Any = await (await connection.execute(_FIT)).fetchone()
+    standby, read_only, prepared = row
+    if standby:
+        raise PlanRefused("this is a standby", hint="name the primary in database.url")
+    if read_only:
+        raise PlanRefused("the database is read-only", hint="is its disk full?")
+    if prepared:
+        raise PlanRefused(f"{prepared} prepared transactions hold locks", hint="end them first")
+
+
+def _steps(
+    made: Numbered, names: list[str], params: JsonObject, *, snapshot: bool
+) -> Iterator[Step]:
+    yield made.step(Phase.CHECKLIST, Kind.CHECK, "look at the database once more")
+    if snapshot:  # behind the fence: what was written until then is in it
+        yield made.step(Phase.EXECUTE, Kind.SNAPSHOT, "keep the data as it is, verified")
+    what = names[0] if len(names) == 1 else f"{len(names)} migrations"
+    yield made.step(Phase.EXECUTE, Kind.REVERSE, f"take back {what}", params, mutates=True)
+    yield made.step(Phase.VERIFY, Kind.VERIFY, "the schema is as before, the invariants hold")
+
+
+def _asks(cost: Cost) -> str:
+    reasons = "; ".join(cost.reasons[:_MOST_REASONS])
+    more = len(cost.reasons) - _MOST_REASONS
+    said = f"the database rollback is {cost.harm.value.replace('_', ' ')}"
+    return f"{said}: {reasons}" + (f"; and {more} more" if more > 0 else "") if reasons else said
+
+
+def _notes(cost: Cost, policy: DatabasePolicy) -> list[str]:
+    notes = [f"database: {cost.harm.value.replace('_', ' ')}, rehearsed in {cost.seconds:.1f} s"]
+    notes += [f"database: {reason}" for reason in cost.reasons]
+    notes += [f"database: lost: {rows:,} rows of {t}" for t, rows in cost.rows_lost.items()]
+    notes += [
+        f"database: lost: {t}.{', '.join(columns)}" for t, columns in cost.columns_lost.items()
+    ]
+    if cost.residue:
+        notes += [f"database: stays behind: {line}" for line in checks.lines(cost.residue)]
+    if policy.migrates_at_boot:
+        notes.append(
+            "database: the app migrates when it boots: a restart of the bad release applies it anew"
+        )
+    return notes
+
+
+def _after(now: Sequence[Applied], version: str) -> tuple[Applied, ...]:
+    """Newest first, of the history that has this version; PlanRefused where none has."""
+    last = next((one for one in now if version in {one.version, _named(one)}), None)
+    if last is None:
+        raise PlanRefused(f"no migration {version} is applied", hint="rollbackd status lists them")
+    same = [one for one in now if (one.tool, one.table) == (last.tool, last.table)]
+    later = sorted((one for one in same if one.order > last.order), key=lambda one: -one.order)
+    return tuple(later)
+
+
+def _app_first(policy: PlanPolicy) -> bool:
+    steps = policy.steps
+    return "app" in steps and steps.index("app") < steps.index("database")
+
+
+def _never_took_effect(step: Applied) -> bool:
+    """Prisma sends a migration as one implicit transaction: one that failed left its row alone."""
+    return step.failed and step.tool is MigrationTool.PRISMA
+
+
+def _row_only(step: Applied) -> Reverse:
+    """The row is marked as rolled back, or no image boots (P3009). That nothing else is left of it
+    the schema of the good release proves.
+    """
+    return Reverse(applied=step, text="SELECT 1", where=f"{step.table} {_named(step)}, failed")
+
+
+def _named(step: Applied) -> str:
+    return f"{step.version}_{step.name}" if step.name else step.version

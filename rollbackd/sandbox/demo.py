@@ -18,11 +18,14 @@ from rollbackd.core.errors import PermanentError
 from rollbackd.sandbox import processes
 from rollbackd.sandbox.outcome import Outcome, Shape
 from rollbackd.sandbox.scenarios import Scenario
+from rollbackd.sandbox.shopkeeping import Shop, shop_of
 from rollbackd.sandbox.story import Teller
 from rollbackd.sandbox.telling import Telling
+from rollbackd.telemetry import events
 
 RATE = 40
 LOOK_SECONDS = 0.25
+OBSERVED_SECONDS = 35.0  # the database of a release that is well is looked at every 30 s
 START_SECONDS = 45.0  # a laptop that is busy with something else is no reason to give up
 AHEAD_SECONDS = 6.0  # between the broken dependency and the good deploy
 
@@ -36,6 +39,7 @@ class Stage:
     daemon: httpx.AsyncClient
     running: Process
     log: Path
+    shop: Shop | None = None
 
     def refuse_a_dead_daemon(self) -> None:
         if self.running.returncode is not None:
@@ -75,20 +79,28 @@ async def play(scenario: Scenario, teller: Teller, directory: Path) -> Outcome:
     """Show one scenario; its outcome says what really happened."""
     show = _Show(scenario=scenario, teller=teller)
     configuration = Path(__file__).with_name(scenario.configuration)
-    async with _stage(directory, configuration) as stage:
+    async with (
+        shop_of(scenario, directory) as shop,
+        _stage(directory, configuration, shop) as stage,
+    ):
         await show.play(stage)
     return show.outcome
 
 
 @asynccontextmanager
-async def _stage(directory: Path, configuration: Path) -> AsyncIterator[Stage]:
+async def _stage(directory: Path, configuration: Path, shop: Shop | None) -> AsyncIterator[Stage]:
     sandbox: Process | None = None
     daemon: Process | None = None
     try:
-        sandbox, urls = await processes.start_sandbox("--app", "shop", "--boot", "1s")
+        image = "good" if shop is None else "database"
+        sandbox, urls = await processes.start_sandbox(
+            *("--app", "shop", "--boot", "1s", "--image", image),
+            environment={} if shop is None else {"ROLLBACKD_SANDBOX_DATABASE": shop.url},
+        )
         (directory / "config").mkdir()
         shutil.copy(configuration, directory / "config" / "rollback-monitoring.yml")
-        daemon = await processes.start_daemon(_environment(directory, urls), directory / "log")
+        environment = _environment(directory, urls) | ({} if shop is None else shop.environment)
+        daemon = await processes.start_daemon(environment, directory / "log")
         socket = httpx.AsyncHTTPTransport(uds=str(directory / "state" / "rollbackd.sock"))
         async with (
             httpx.AsyncClient(base_url=urls["sandbox_url"], trust_env=False) as to_sandbox,
@@ -100,6 +112,7 @@ async def _stage(directory: Path, configuration: Path) -> AsyncIterator[Stage]:
                 daemon=to_daemon,
                 running=daemon,
                 log=directory / "log",
+                shop=shop,
             )
     finally:
         await processes.end(daemon)
@@ -149,12 +162,13 @@ class _Show:
 
     async def _until_watched(self, stage: Stage) -> None:
         """Wait until the good release has been seen to be good by every trigger that can say so."""
-        deadline = time.monotonic() + START_SECONDS
+        patience = START_SECONDS if stage.shop is None else START_SECONDS + OBSERVED_SECONDS
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             stage.refuse_a_dead_daemon()
             target = await stage.look()
             self.teller.show(target, 0.0)
-            if target and _well_known(target):
+            if target and _well_known(target) and _observed(stage):
                 return
             await asyncio.sleep(LOOK_SECONDS)
         raise PermanentError(
@@ -169,6 +183,9 @@ class _Show:
             self.teller.say("note", self.scenario.note)
         before = await stage.traffic()
         await stage.tell("deploys", app="shop", image=self.scenario.image, **self.scenario.deploy)
+        if stage.shop is not None:  # as a release_command does
+            await stage.shop.migrate()
+            self.teller.say("note", "its migration is applied: 20260102090000_discounts")
         breaks_at = self.scenario.breaks_after
         while (passed := time.time() - began) < self.scenario.longest_seconds:
             await asyncio.sleep(LOOK_SECONDS)
@@ -182,6 +199,11 @@ class _Show:
         after = await stage.traffic()
         self.outcome.failed_requests = after["failed"] - before["failed"]
         self.outcome.served_requests = after["served"] - before["served"]
+
+
+def _observed(stage: Stage) -> bool:
+    """Whether the daemon has looked at the database while v1 was well, where there is one."""
+    return stage.shop is None or events.DATABASE_OBSERVED in stage.log.read_text(encoding="utf-8")
 
 
 def _well_known(target: Shape) -> bool:

@@ -1,4 +1,5 @@
-"""The app inside a sandbox machine: a real HTTP process. Standard library only, started by path.
+"""The app inside a sandbox machine: a real HTTP process, started by path. Standard library only,
+but for the image `database`.
 
 It ends by itself when its stdin closes, so that no orphan outlives the sandbox.
 """
@@ -14,6 +15,7 @@ import signal
 import socket
 import time
 from contextlib import suppress
+from typing import Any
 
 HEALTH_PATHS = {"/healthz", "/health", "/up", "/ping", "/api/health"}
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -86,6 +88,7 @@ class App:
         self.counters = Counters()
         self.requests = 0
         self.dependency = 0
+        self.shelf = _shelf() if behaviour.is_a("database") else None
 
     async def serve_connection(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -126,6 +129,8 @@ class App:
         status = self._health_status(from_edge=from_edge) if health else self._page_status()
         if not health and not await self._dependency_answers():
             status = 500
+        if not health and not await self._shelf_answers():
+            status = 500
         if not health and self.behaviour.is_a("slow"):
             await asyncio.sleep(self.behaviour.number_or(2.5))
         body, kind = self._body(path, status)
@@ -148,6 +153,12 @@ class App:
             return False
         writer.close()
         return True
+
+    async def _shelf_answers(self) -> bool:
+        why = await self.shelf.page() if self.shelf is not None else ""
+        if why and self.requests % 20 == 1:
+            say(f"error: {why}")
+        return not why
 
     def _health_status(self, *, from_edge: bool) -> int:
         if self.behaviour.is_a("no-health"):
@@ -183,6 +194,12 @@ class App:
             await asyncio.sleep(1)
         say("Out of memory: Killed process")
         os._exit(OOM_EXIT)
+
+
+def _shelf() -> Any:
+    from rollbackd.sandbox.shop import Shelf  # noqa: PLC0415 -- needs psycopg, no other image does
+
+    return Shelf(os.environ["ROLLBACKD_SANDBOX_DATABASE"])
 
 
 async def _read_headers(reader: asyncio.StreamReader) -> tuple[int, bool]:

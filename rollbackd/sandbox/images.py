@@ -24,6 +24,7 @@ CATALOGUE = {
     "unhealthy": "503 on health, everything else is well",
     "reset": "closes every connection without an answer",
     "drip": "one byte a second",
+    "database": "pages come from the PostgreSQL of the demo, health does not ask it",
     "html": "HTML where JSON was asked for",
 }
 

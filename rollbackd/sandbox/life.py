@@ -84,7 +84,8 @@ class Life:
         if machine is min(siblings, key=lambda sibling: sibling.id):
             options.append("--bad")
         # -I -S: the app needs nothing but the standard library, and starts in half the time.
-        command = [sys.executable, "-I", "-S", PROGRAM, *options]
+        bare = [] if behaviour_of(machine).startswith("database") else ["-S"]  # that needs psycopg
+        command = [sys.executable, "-I", *bare, PROGRAM, *options]
         return await asyncio.create_subprocess_exec(
             *command, stdin=PIPE, stdout=PIPE, stderr=STDOUT
         )

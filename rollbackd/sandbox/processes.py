@@ -24,14 +24,16 @@ def bare_environment(extra: Mapping[str, str]) -> dict[str, str]:
     return kept | dict(extra)
 
 
-async def start_sandbox(*arguments: str) -> tuple[Process, dict[str, Any]]:
+async def start_sandbox(
+    *arguments: str, environment: Mapping[str, str] | None = None
+) -> tuple[Process, dict[str, Any]]:
     """A sandbox that ends with us, and its URLs."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "rollbackd", "sandbox", "--until-stdin-closes", *arguments),
         stdin=PIPE,
         stdout=PIPE,
         stderr=DEVNULL,
-        env=bare_environment({}),
+        env=bare_environment(environment or {}),
     )
     assert process.stdout is not None
     async with asyncio.timeout(START_SECONDS):

@@ -12,7 +12,8 @@ class Scenario:
     `dependency_breaks`: something the app depends on fails, so that every release is equally ill:
     before the deploy, or `breaks_after` seconds after it. `sentence`: what the hold has to say
     before it is the outcome; `note`: why it may take so long. `configuration`: the file
-    beside this one that the daemon runs.
+    beside this one that the daemon runs. `database`: the app has a real PostgreSQL, and a migration
+    goes out with the release.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Scenario:
     sentence: str = ""
     note: str = ""
     configuration: str = "demo.yml"
+    database: bool = False
     longest_seconds: float = 75.0
     deploy: dict[str, object] = field(default_factory=dict)
 
@@ -61,6 +63,15 @@ _ALL = (
         story="v2 exits at boot: the deploy gives up after the first machine",
         image="crash",
         trigger="deploy-failed",
+    ),
+    Scenario(
+        name="bad-migration",
+        story="v2 comes with a migration whose function reads a table that nobody made",
+        image="database-v2",
+        trigger="error-rate",
+        configuration="demo-migration.yml",
+        database=True,
+        longest_seconds=120.0,
     ),
     Scenario(
         name="not-to-blame",

@@ -72,8 +72,12 @@ class Shop:
 
     def __post_init__(self) -> None:
         self.files.mkdir()
-        self.policy = DatabasePolicy(rollback_dirs=(str(self.files),), auto=frozenset({SAFE}))
+        self.adopt()
         migrate(self.url, "1", "first", FIRST)
+
+    def adopt(self) -> None:
+        """As another process finds it."""
+        self.policy = DatabasePolicy(rollback_dirs=(str(self.files),), auto=frozenset({SAFE}))
 
     def release(self, version: str, name: str, up: str, down: str | None) -> None:
         """What comes with the bad release."""

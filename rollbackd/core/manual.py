@@ -5,7 +5,7 @@ from __future__ import annotations
 from rollbackd.core.known_good import goal
 from rollbackd.core.marks import same_content
 from rollbackd.core.model import Hold, HoldReason, Release, RollBack, RollbackId
-from rollbackd.core.policy import Policy
+from rollbackd.core.policy import Policy, TargetPolicy
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import judge
 
@@ -30,7 +30,12 @@ def manual(
         return Hold(target=state.name, at=now, reason=HoldReason.ROLLING_BACK, why=why, bad=bad)
     if bad is None:
         return _nowhere(state, now, None, "no release is known yet")
-    if to_version is None:
+    target = policy.targets[state.name]
+    went = _went_already(target, state, bad, plan)
+    good: Release | None
+    if went is not None and to_version in {None, went[1].version}:
+        bad, good, why = *went, ""
+    elif to_version is None:
         found = goal(state.ledger, state.deploys.known, bad)
         good = found.release if found else None
         why = f"no earlier release than v{bad.version} is fit to go back to"
@@ -45,7 +50,6 @@ def manual(
             why = f"v{good.version} has the content that v{bad.version} runs already"
             return _nowhere(state, now, bad, why)
         bad = left
-    target = policy.targets[state.name]
     later = state.deploys.without_effect(now, target.safety)
     if state.current is not None and state.current.version > bad.version:
         later = max(state.current.version, later or 0)
@@ -65,6 +69,23 @@ def manual(
         evidence={"goal_standing": state.ledger.standing(good).value},
         verdicts=tuple(judge(trigger, state, now) for trigger in target.triggers),
     )
+
+
+def _went_already(
+    target: TargetPolicy, state: TargetState, current: Release, plan: str
+) -> tuple[Release, Release] | None:
+    """(bad, good) where a plan leaves the app alone and the app is back already: what it was rolled
+    back from is bad, and never the release that runs.
+    """
+    if plan not in target.plans or "app" in target.plans[plan].steps:
+        return None
+    older = [r for r in state.deploys.known if r.version < current.version]
+    same = [r for r in older if same_content(r.content, current.content)]
+    if not same:
+        return None
+    good = max(same, key=lambda release: release.version)
+    between = [r for r in older if r.version > good.version]
+    return (max(between, key=lambda release: release.version), good) if between else None
 
 
 def _nowhere(state: TargetState, now: float, bad: Release | None, why: str) -> Hold:

@@ -105,7 +105,12 @@ async def test_behind_the_fence_and_back_whether_a_reader_is_in_the_way_or_not(
 ) -> None:
     """With `started_again` left out of letting go the app would stay down."""
     shop.policy = replace(shop.policy, lock_timeout_seconds=0.2, lock_budget_seconds=0.6)
-    quick = {"boot_seconds": 0.05, "check_seconds": 0.1, "grace_seconds": 0.1, "smoke_seconds": 0.1}
+    quick: dict[str, Any] = {
+        "boot_seconds": 0.05,
+        "check_seconds": 0.1,
+        "grace_seconds": 0.1,
+        "smoke_seconds": 0.1,
+    }
     async with Sandbox(machines=2, rate_limits=False, **quick) as box:
         await box.ready()
         rig = rig_for(box)

@@ -1,9 +1,12 @@
 """A rollback a person asks for: no verdict and no mode stops it, sense still does."""
 
+from dataclasses import replace
+
 from rollbackd.core.facts import Paused
 from rollbackd.core.manual import manual
 from rollbackd.core.model import Hold, HoldReason, ReleaseStatus, RollBack, RollbackOutcome
 from rollbackd.core.rules import Mode
+from tests.integration_fly.walking import target_policy
 from tests.unit.core.world import SHOP, World, breached_world, down, release, target, trigger
 
 
@@ -124,3 +127,45 @@ def test_a_deploy_under_way_is_never_passed_over() -> None:
 
     assert isinstance(asked, RollBack)
     assert asked.later_version is None
+
+
+def of_the_database(
+    world: World, to: int | None = None, steps: str = "database"
+) -> RollBack | Hold:
+    app = target_policy().plans["app"]
+    policy = replace(world.policy.targets[SHOP], plans={"app": replace(app, steps=(steps,))})
+    return manual(
+        replace(world.policy, targets={SHOP: policy}), world.state, 150,
+        to_version=to, plan="app", reason="bug", by="eva",
+    )  # fmt: skip
+
+
+def test_the_database_follows_an_app_that_is_back_already() -> None:
+    """With v43 as the bad one the content of v41 would be quarantined, which is what runs."""
+    world = World(target(trigger(down())))
+    back = replace(release(43), content=release(41).content)
+    world.releases(0, back, release(42), release(41), release(40))
+
+    for to in (None, 41):
+        answer = of_the_database(world, to)
+        assert isinstance(answer, RollBack)
+        assert (answer.bad.version, answer.good.version, answer.later_version) == (42, 41, 43)
+    further = of_the_database(world, 40)
+    assert isinstance(further, RollBack)
+    assert (further.bad.version, further.good.version) == (43, 40)
+    assert isinstance(of_the_database(world, 41, steps="app"), Hold)
+
+
+def test_where_nothing_lies_between_the_database_follows_nothing() -> None:
+    world = World(target(trigger(down())))
+    world.releases(0, replace(release(42), content=release(41).content), release(41), release(40))
+
+    answer = of_the_database(world)
+
+    assert isinstance(answer, RollBack)
+    assert (answer.bad.version, answer.good.version) == (42, 40)
+    plain = World(target(trigger(down())))
+    plain.releases(0, release(42), release(41))
+    answer = of_the_database(plain)
+    assert isinstance(answer, RollBack)
+    assert (answer.bad.version, answer.good.version) == (42, 41)

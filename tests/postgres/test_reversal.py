@@ -178,7 +178,7 @@ async def test_a_reader_in_the_way_is_named_and_given_up_on_in_the_budget(app: s
     with psycopg.connect(app, application_name="hotdash-app") as reader:
         reader.execute("SELECT note FROM orders WHERE note = 'secret'")
         async with asyncio.timeout(15):
-            with pytest.raises(holding.InTheWay, match="hotdash-app.*idle in transaction") as told:
+            with pytest.raises(holding.InTheWay, match=r"hotdash-app.*idle in transaction") as told:
                 await reverse(app, plan)
         assert "secret" not in told.value.message
     assert await state(app) == before
@@ -285,3 +285,30 @@ async def test_the_server_says_what_became_of_it(app: str) -> None:
     with psycopg.connect(app, autocommit=True) as connection_:
         connection_.execute("CREATE TABLE more ()")
     assert await ask(app, future, plan) is Outcome.UNKNOWN
+
+
+async def test_a_session_that_dies_before_commit_leaves_nothing_and_it_is_known(app: str) -> None:
+    plan = await rehearsed(app)
+    ids: list[str] = []
+
+    async def journal(xid: str) -> None:
+        ids.append(xid)
+        with psycopg.connect(app, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE application_name = 'rollbackd/test'"
+            )
+
+    with pytest.raises(RollbackdError):
+        await reversal.reverse(
+            SecretStr(app),
+            plan.reversal,
+            policy=POLICY,
+            run="test",
+            clock=SystemClock(),
+            rng=random.Random(1),
+            journal=journal,
+        )
+
+    assert await ask(app, ids[0], plan) is Outcome.ABORTED
+    assert await state(app) == plan.reversal.before

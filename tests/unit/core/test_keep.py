@@ -812,6 +812,7 @@ def test_whose_operations_machines_carried_is_known_after_a_restart() -> None:
 
     again.restore(kept)
 
-    assert again.as_json()["op_ids"] == kept["op_ids"]
-    assert isinstance(kept["op_ids"], list)
-    assert set(kept["op_ids"]) == {"rb:1", None}
+    carried = [one["op_ids"] for one in (kept, again.as_json())]
+    for each in carried:
+        assert isinstance(each, list)
+        assert set(each) == {"rb:1", None}

@@ -20,6 +20,7 @@ RECENT_BAD, RECENT_BAD_LOOKS = 5.0, 2.0
 TOLERANCE_AT_MOST: Final = 0.60  # above this it was broken already and can accuse nobody
 RUN_BAD: Final = 2.0
 PRONE_PHI, PRONE_TIMES = 3.0, 1.5  # more varied than this: prone to bursts
+BURSTS_PHI: Final = 10.0  # more varied than this: it had some
 LATE_TIMES, LATE_AT_MOST_TIMES = 2.5, 4
 
 
@@ -107,14 +108,17 @@ def patience(learned: int, *, phi: float, at_least: int, strays: bool = False) -
     has to last longer, and what the history teaches about bursts counts for less in the first.
 
     `learned`: the persistence; `phi`: above 3, the app is prone to bursts though the history may
-    show no long one, and of those that come later; `at_least`: its lower clip; `strays`: it goes
-    up and down for minutes in every app. Measured in docs/adr/0007-bursts-and-little-history.md.
+    show no long one, above 10 so much that one may come right after a release; `at_least`: its
+    lower clip; `strays`: it goes up and down for minutes in every app. Measured in
+    docs/adr/0007-bursts-and-little-history.md.
     """
-    floor = math.ceil(PRONE_TIMES * at_least) if phi > PRONE_PHI else at_least
+    prone = math.ceil(PRONE_TIMES * at_least)
+    early_floor = prone if phi > BURSTS_PHI else at_least
+    late_floor = prone if phi > PRONE_PHI else at_least
     longest = LATE_AT_MOST_TIMES * at_least
     return Patience(
-        early=min(learned, math.ceil(at_least * 5 / 3)),
-        late=longest if strays else min(math.ceil(LATE_TIMES * max(learned, floor)), longest),
+        early=min(max(learned, early_floor), math.ceil(at_least * 5 / 3)),
+        late=longest if strays else min(math.ceil(LATE_TIMES * max(learned, late_floor)), longest),
     )
 
 

@@ -133,6 +133,8 @@ def test_the_history_tells_more_about_what_comes_later(learned: int, early: int,
 def test_an_app_that_varies_much_is_prone_to_bursts_nobody_saw_yet() -> None:
     assert patience(6, phi=3.0, at_least=6) == Patience(early=6, late=15)
     assert patience(6, phi=3.1, at_least=6) == Patience(early=6, late=23)
+    assert patience(6, phi=10.0, at_least=6) == Patience(early=6, late=23)
+    assert patience(6, phi=10.1, at_least=6) == Patience(early=9, late=23)
     assert patience(10, phi=50.0, at_least=6) == Patience(early=10, late=24)
 
 

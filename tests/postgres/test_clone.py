@@ -12,7 +12,7 @@ from rollbackd.postgres import scratch
 from rollbackd.postgres.clone import cloned
 from rollbackd.postgres.connection import Connection, connect
 from rollbackd.postgres.fingerprint import compare, fingerprint
-from rollbackd.sandbox.postgres_server import PostgresServer
+from rollbackd.postgres.local_server import PostgresServer
 
 HISTORY = sql.Identifier("supabase_migrations", "schema_migrations")
 

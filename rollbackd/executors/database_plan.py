@@ -35,7 +35,7 @@ from rollbackd.postgres.words import Applied, Cost, Observed, Reverse
 from rollbackd.supabase import management
 from rollbackd.supabase.client import Status, SupabaseClient
 
-BLOB: Final = "database/plan/{}"
+BLOB: Final = "fly/plan/{}/database"  # beside the app's part: what forgets plans forgets both
 _MOST_REASONS: Final = 4
 _SPARE: Final = 60.0  # seconds
 _ASK_SECONDS: Final = 10.0

@@ -174,7 +174,7 @@ async def test_texts_that_were_changed_on_disk_after_the_approval_are_refused(
     async with house(shop, tmp_path / "state") as made:
         shop.release("2", "cheaper", CHEAPER, BACK)
         begun = await made.runner.begin(order())
-        key = f"database/plan/{order().id}"
+        key = f"fly/plan/{order().id}/database"
         kept: Any = await made.store.get_blob(key)
         kept["steps"][0]["text"] = "DELETE FROM products"
         await made.store.put_blob(key, kept)

@@ -25,6 +25,7 @@ class Recorder:
         self._store = store
         self._queue: asyncio.Queue[Hold] = asyncio.Queue()
         self._late: deque[Hold] = deque(maxlen=MOST_LATE)  # the disk did not take them yet
+        self._writing = asyncio.Lock()  # on the way out `flush` comes while `run` still writes
 
     def put(self, hold: Hold) -> None:
         self._queue.put_nowait(hold)
@@ -54,13 +55,16 @@ class Recorder:
 
     async def _write(self) -> None:
         """In order; where the disk takes nothing they wait for the next one. The log has them."""
-        while self._late:
-            try:
-                await self._store.record(self._late[0])
-            except TemporaryError as error:
-                log.error(events.STORE_FAILED, op="hold", error=error.message, hint=error.hint)
-                return
-            self._late.popleft()
+        async with self._writing:
+            while self._late:
+                hold = self._late[0]
+                try:
+                    await self._store.record(hold)
+                except TemporaryError as error:
+                    log.error(events.STORE_FAILED, op="hold", error=error.message, hint=error.hint)
+                    return
+                if self._late and self._late[0] is hold:  # a full queue let it go meanwhile
+                    self._late.popleft()
 
 
 def says_something_new(before: Decision | None, after: Hold) -> bool:

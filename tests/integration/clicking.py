@@ -22,6 +22,10 @@ _FLAGS = (
 )  # fmt: skip
 
 
+class PageChanged(Exception):
+    """The page made way for the next one between two questions about it."""
+
+
 @dataclass
 class Tab:
     reader: asyncio.StreamReader
@@ -39,6 +43,8 @@ class Tab:
         while True:
             told = json.loads((await self.reader.readuntil(b"\0"))[:-1])
             if told.get("id") == self.number:
+                if "find node with given id" in told.get("error", {}).get("message", ""):
+                    raise PageChanged
                 assert "error" not in told, told
                 return dict(told["result"])
             self.events.append(told)
@@ -48,20 +54,28 @@ class Tab:
 
     async def text(self) -> str:
         """The page as HTML, as it is now."""
-        root = (await self.ask("DOM.getDocument"))["root"]["nodeId"]
-        return str((await self.ask("DOM.getOuterHTML", nodeId=root))["outerHTML"])
+        while True:
+            with contextlib.suppress(PageChanged):
+                root = (await self.ask("DOM.getDocument"))["root"]["nodeId"]
+                return str((await self.ask("DOM.getOuterHTML", nodeId=root))["outerHTML"])
 
     async def click(self, selector: str) -> None:
         """In the middle of the first element that fits, with the mouse."""
+        while True:
+            with contextlib.suppress(PageChanged):
+                place = await self._place(selector)
+                break
+        for kind in ("mousePressed", "mouseReleased"):
+            mouse = {"type": kind, "button": "left", "clickCount": 1, **place}
+            await self.ask("Input.dispatchMouseEvent", **mouse)
+
+    async def _place(self, selector: str) -> dict[str, float]:
         root = (await self.ask("DOM.getDocument"))["root"]["nodeId"]
         node = (await self.ask("DOM.querySelector", nodeId=root, selector=selector))["nodeId"]
         assert node, f"no {selector}"
         await self.ask("DOM.scrollIntoViewIfNeeded", nodeId=node)
         quad = (await self.ask("DOM.getContentQuads", nodeId=node))["quads"][0]
-        place = {"x": sum(quad[0::2]) / 4, "y": sum(quad[1::2]) / 4}
-        for kind in ("mousePressed", "mouseReleased"):
-            mouse = {"type": kind, "button": "left", "clickCount": 1, **place}
-            await self.ask("Input.dispatchMouseEvent", **mouse)
+        return {"x": sum(quad[0::2]) / 4, "y": sum(quad[1::2]) / 4}
 
     async def type(self, selector: str, words: str) -> None:
         await self.click(selector)

@@ -60,41 +60,45 @@ def rollback(
         asked["plan"] = plan
     if to_migration:
         asked["to_migration"] = to_migration
-    confirm = partial(_confirmed, yes=yes, plan_hash=plan_hash)
+    wish = Wish(
+        target=target,
+        to=None if to is None else version(to),
+        plan=plan,
+        reason=f"{kind}: {reason.strip()}",
+        dry_run=dry_run,
+        json=json,
+        confirm=partial(_confirmed, yes=yes, plan_hash=plan_hash),
+        to_migration=to_migration,
+        print_plan=partial(_print_plan, json=json),
+    )
+    raise typer.Exit(_by_the_daemon(asked, wish, no_wait=no_wait))
+
+
+def _by_the_daemon(asked: JsonObject, wish: Wish, *, no_wait: bool) -> int:
+    """The exit code. Where no daemon answers we do it ourselves, if we may wait for the end."""
     with Daemon() as daemon:
         try:
-            name = daemon.pick(target)
+            name = daemon.pick(wish.target)
             path = target_path(name, "/rollback")
             planned = daemon.post(path, asked)
         except DaemonGone as gone:
             if no_wait:
                 raise
-            wish = Wish(
-                target=target,
-                to=None if to is None else version(to),
-                plan=plan,
-                reason=f"{kind}: {reason.strip()}",
-                dry_run=dry_run,
-                json=json,
-                confirm=confirm,
-                to_migration=to_migration,
-                print_plan=partial(_print_plan, json=json),
-            )
-            raise typer.Exit(roll_back(gone, wish)) from None
-        if dry_run:
-            _print_plan(planned, json=json)
-            return
-        confirm(name, planned)
+            return roll_back(gone, wish)
+        if wish.dry_run:
+            _print_plan(planned, json=wish.json)
+            return 0
+        wish.confirm(name, planned)
         if planned.get("asks"):  # bound to what was seen: another plan is refused
             asked["plan_hash"] = planned.get("hash")
         begun = daemon.post(path, {**asked, "dry_run": False})
         if no_wait:
-            _print_begun(begun, json=json)
-            return
-        code = follow(daemon, str(begun.get("rollback")), json=json)
-        if not json:
+            _print_begun(begun, json=wish.json)
+            return 0
+        code = follow(daemon, str(begun.get("rollback")), json=wish.json)
+        if not wish.json:
             queries(planned)
-        raise typer.Exit(code)
+        return code
 
 
 def version(text: str) -> int:

@@ -1,10 +1,12 @@
 """The house stays small enough to read."""
 
+import ast
 from pathlib import Path
 
 import rollbackd
 
 LONGEST = 300
+LONGEST_FUNCTION = 60
 
 
 def test_no_file_is_longer_than_a_person_reads_in_one_go() -> None:
@@ -16,3 +18,16 @@ def test_no_file_is_longer_than_a_person_reads_in_one_go() -> None:
     }
 
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST} == {}
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    house = Path(rollbackd.__file__).parent
+
+    lengths = {
+        f"{path.relative_to(house)}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in house.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST_FUNCTION} == {}

@@ -6,15 +6,13 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
-from typing import Final
 
 from rollbackd.core.policy import PlanPolicy, TargetPolicy
 from rollbackd.core.ports import Store
 from rollbackd.core.runbook import Plan
+from rollbackd.executors.app_words import CHANGES_DATA
 from rollbackd.executors.plan_hash import plan_hash
 from rollbackd.plugins import DatabaseAccess
-
-_CHANGES: Final = frozenset({"database", "pitr"})  # steps that give the image its schema back
 
 
 async def with_guard(
@@ -41,4 +39,4 @@ async def with_guard(
 
 def _goes_back_first(policy: PlanPolicy) -> bool:
     steps = policy.steps
-    return "app" not in steps or not _CHANGES.isdisjoint(steps[: steps.index("app")])
+    return "app" not in steps or not CHANGES_DATA.isdisjoint(steps[: steps.index("app")])

@@ -10,10 +10,8 @@ from enum import StrEnum
 from rollbackd.core.model import Json, JsonObject, RollBack
 from rollbackd.core.policy import PlanPolicy, Strategy, TargetPolicy, Traffic
 from rollbackd.core.runbook import Phase, Step
-from rollbackd.executors.app_words import Job, Kind
+from rollbackd.executors.app_words import CHANGES_DATA, Job, Kind
 from rollbackd.fly.json_shape import text_at
-
-_CHANGES_DATA = frozenset({"database", "pitr"})  # what no machine may write into meanwhile
 
 
 @dataclass(slots=True)
@@ -107,7 +105,7 @@ def _stop_traffic(made: Numbered, policy: PlanPolicy, jobs: Sequence[Job]) -> It
                 params: JsonObject = {"machine": job.machine}
                 name = f"take {job.machine} out of traffic"
                 yield made.step(Phase.STOP_TRAFFIC, Kind.CORDON, name, params, mutates=True)
-            for job in jobs if _CHANGES_DATA.intersection(policy.steps) else ():
+            for job in jobs if CHANGES_DATA.intersection(policy.steps) else ():
                 if not job.resting:  # a resting one is kept from being woken by its cordon
                     name = f"stop {job.machine}"
                     params = {"machine": job.machine}

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Final
 
 from rollbackd.core.errors import PermanentError
 from rollbackd.core.model import JsonObject
 from rollbackd.core.runbook import Plan, Step
 from rollbackd.fly.json_shape import text_at, whole_at
 from rollbackd.fly.machine_view import MARK
+
+# The parts of a plan that change data: no machine may write into it meanwhile.
+CHANGES_DATA: Final = frozenset({"database", "pitr"})
 
 
 class Kind(enum.StrEnum):

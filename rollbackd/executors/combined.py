@@ -7,7 +7,7 @@ schema that the good release cannot run on, `[app, database]` for one that it ca
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from rollbackd.core.errors import ConfigError, PlanRefused
 from rollbackd.core.model import JsonObject, RollBack
@@ -15,9 +15,8 @@ from rollbackd.core.noting import Note, NotesMidway
 from rollbackd.core.policy import PlanPolicy, TargetPolicy, Traffic
 from rollbackd.core.ports import Executor, Observation, Seen
 from rollbackd.core.runbook import Plan, Step
+from rollbackd.executors.app_words import CHANGES_DATA
 from rollbackd.executors.merging import merged, parts_of
-
-_CHANGES: Final = frozenset({"database", "pitr"})  # the parts that change data
 
 
 @runtime_checkable
@@ -108,15 +107,15 @@ class Combined:
 
 
 def _fences(policy: PlanPolicy) -> bool:
-    return policy.traffic is Traffic.STOP and not _CHANGES.isdisjoint(policy.steps)
+    return policy.traffic is Traffic.STOP and not CHANGES_DATA.isdisjoint(policy.steps)
 
 
 def _refuse_order(policy: PlanPolicy) -> None:
     """The new code needs the new schema for as long as it runs."""
     names = policy.steps
-    if _CHANGES.isdisjoint(names) or "app" not in names or _fences(policy):
+    if CHANGES_DATA.isdisjoint(names) or "app" not in names or _fences(policy):
         return
-    if names.index("app") > min(names.index(name) for name in _CHANGES.intersection(names)):
+    if names.index("app") > min(names.index(name) for name in CHANGES_DATA.intersection(names)):
         raise PlanRefused(
             f"plan {policy.name}: the database first, with the bad release still running on it",
             hint="traffic: stop, or steps: [app, database]",

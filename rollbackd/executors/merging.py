@@ -9,7 +9,7 @@ from typing import Final
 from rollbackd.core.model import Json, RollBack
 from rollbackd.core.policy import PlanPolicy
 from rollbackd.core.runbook import Phase, Plan, Step
-from rollbackd.executors.app_words import Kind
+from rollbackd.executors.app_words import CHANGES_DATA, Kind
 from rollbackd.executors.plan_hash import plan_hash
 from rollbackd.fly.json_shape import list_at
 
@@ -23,7 +23,10 @@ def parts_of(plan: Plan) -> list[str]:
 
 
 def merged(plans: Mapping[str, Plan], decision: RollBack, policy: PlanPolicy) -> Plan:
-    """One plan of all, in their order. What each of them says or looks at alike is there once."""
+    """One plan of all, in their order. What each of them says or looks at alike is there once.
+
+    A machine is stopped for what changes data. Where nothing does, it runs on.
+    """
     first, *others = plans.values()
     settings = dict(first.settings)
     for plan in others:
@@ -31,7 +34,8 @@ def merged(plans: Mapping[str, Plan], decision: RollBack, policy: PlanPolicy) ->
     names: list[Json] = list(plans)
     settings[PARTS] = names
     settings["traffic"] = policy.traffic.value
-    steps = list(_fenced_for_something(_in_phases(list(plans.values()))))
+    changes = any(s.mutates for name in CHANGES_DATA & plans.keys() for s in plans[name].steps)
+    steps = [s for s in _in_phases(list(plans.values())) if changes or s.kind != Kind.STOP]
     whole = replace(
         first,
         name=policy.name,
@@ -71,10 +75,3 @@ def _both(one: Step, other: Step) -> Step:
         return one
     lines = dict.fromkeys([*list_at(one.params, "lines"), *list_at(other.params, "lines")])
     return replace(one, params={**one.params, "lines": list(lines)})
-
-
-def _fenced_for_something(steps: Iterator[Step]) -> Iterator[Step]:
-    """A machine is stopped for what changes the database. Where nothing does, it runs on."""
-    found = list(steps)
-    changes = any(s.kind.startswith("database") and s.mutates for s in found)
-    return (step for step in found if changes or step.kind != Kind.STOP)

@@ -136,6 +136,19 @@ async def test_where_nothing_is_to_be_reversed_nothing_is_stopped_for_it() -> No
     assert Kind.MACHINE in {s.kind for s in made.steps}
 
 
+async def test_a_request_to_put_the_data_back_is_fenced_too() -> None:
+    pitr = Part([(Phase.EXECUTE, "pitr_request", True)])
+    policy = target_policy()
+    chosen = replace(policy.plans["app"], steps=("pitr", "app"), traffic=Traffic.STOP)
+    parts: dict[str, Executor] = {"app": Part(APP, app="shop"), "pitr": pitr}
+    executor = Combined(parts, replace(policy, plans={"app": chosen}))
+
+    made = await executor.plan(decision())
+
+    kinds = [s.kind for s in in_order(made)]
+    assert kinds.index(Kind.STOP) < kinds.index("pitr_request")
+
+
 async def test_a_plan_that_would_do_nothing_is_none() -> None:
     executor, _, _ = combined("database", database=Database(DATABASE[:1], database={}))
 

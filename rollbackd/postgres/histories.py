@@ -44,6 +44,21 @@ async def applied(
     return tuple(found)
 
 
+async def schemas(
+    connection: psycopg.AsyncConnection[Any], histories: Sequence[History]
+) -> tuple[str, ...]:
+    """In which schemas the histories lie, sorted; as `applied` has it."""
+    names = [_quoted(table) for _, table, _ in await _tables(connection, histories)]
+    async with psycopg.AsyncCursor[tuple[str]](connection) as cursor:
+        await cursor.execute(
+            "SELECT DISTINCT n.nspname::text FROM pg_catalog.pg_class c"
+            " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+            " WHERE c.oid = ANY (SELECT to_regclass(t) FROM unnest(%s::text[]) AS t) ORDER BY 1",
+            (names,),
+        )
+        return tuple(name for (name,) in await cursor.fetchall())
+
+
 async def stored_reverses(
     connection: psycopg.AsyncConnection[Any], steps: Sequence[Applied]
 ) -> Mapping[tuple[MigrationTool, str, str], tuple[str, ...]]:

@@ -13,6 +13,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +21,14 @@ import psycopg
 from psycopg import sql
 from pydantic import SecretStr
 
+from rollbackd.core.database import History
 from rollbackd.core.errors import PermanentError
 from rollbackd.core.ports import Clock
-from rollbackd.postgres import archive, tools
+from rollbackd.postgres import archive, histories, tools
 from rollbackd.postgres import snapshot_files as files
 from rollbackd.postgres.archive import BadSnapshot, Table
 from rollbackd.postgres.connection import Connection, connect, problem
+from rollbackd.postgres.fingerprint import fingerprint
 from rollbackd.postgres.snapshot_files import Manifest, Origin, Snapshot
 
 _LOCK_SECONDS: Final = 10.0
@@ -62,8 +65,10 @@ async def take(
     limit_seconds: float,
     clock: Clock,
     label: str = "database",
+    tools_of: Sequence[History] | None = None,
 ) -> Snapshot:
-    """On disk and verified when it returns. Leaves no part of a dump that failed.
+    """On disk and verified when it returns. Leaves no part of a dump that failed. `tools_of`: the
+    schemas of these histories are in it too, of every known one where it is empty.
 
     PermanentError: no room, no pg_dump for this server, or BadSnapshot. TookTooLong at the limit;
     else as `connection.problem` has it.
@@ -73,18 +78,16 @@ async def take(
     part = directory / f"{name}.part"
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        found, rows = await _dump(url, part, schemas, limit_seconds, directory)
+        dumped = await _dump(url, part, schemas, tools_of, limit_seconds, directory)
         await asyncio.to_thread(files.sync, part)
-        manifest = Manifest(
-            origin=found,
+        manifest = replace(
+            dumped,
             taken_at=clock.now(),
-            schemas=tuple(schemas),
-            rows=rows,
             sha256=await asyncio.to_thread(files.sha256_of, part),
             size=part.stat().st_size,
         )
         draft = Snapshot(path=part, manifest=manifest)
-        await verified(draft, found, limit_seconds=limit_seconds)
+        await verified(draft, manifest.origin, limit_seconds=limit_seconds)
         return files.settle(part, directory / name, manifest)
     except psycopg.Error as error:
         raise problem(error) from error
@@ -126,15 +129,23 @@ async def verified(
 
 
 async def _dump(
-    url: SecretStr, part: Path, schemas: Sequence[str], limit_seconds: float, directory: Path
-) -> tuple[Origin, dict[Table, int]]:
-    """Count and dump one and the same moment."""
+    url: SecretStr,
+    part: Path,
+    named: Sequence[str],
+    tools_of: Sequence[History] | None,
+    limit_seconds: float,
+    directory: Path,
+) -> Manifest:
+    """Count and dump one and the same moment; the file's own figures are left to the caller."""
     async with await connect(url, name="snapshot") as connection:
         found = await origin(connection)
         program = tools.find(found.major).pg_dump
         async with connection.transaction():
             await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             await _limits(connection, limit_seconds)
+            more = () if tools_of is None else await histories.schemas(connection, tools_of)
+            schemas = tuple(dict.fromkeys((*named, *more)))
+            before = await fingerprint(connection, schemas)
             tables = await (await connection.execute(_TABLES, [list(schemas)])).fetchall()
             _room(directory, sum(size for _, _, size in tables))
             exported = await (await connection.execute("SELECT pg_export_snapshot()")).fetchone()
@@ -152,7 +163,17 @@ async def _dump(
                 (schema, table): await _count(connection, schema, table)
                 for schema, table, _ in tables
             }
-    return found, rows
+        if (await fingerprint(connection, schemas)).sha256 != before.sha256:
+            raise BadSnapshot("the schema changed while it was taken")
+    return Manifest(
+        origin=found,
+        taken_at=0.0,
+        schemas=schemas,
+        rows=rows,
+        sha256="",
+        size=0,
+        fingerprint=before,
+    )
 
 
 async def _limits(connection: Connection, limit_seconds: float) -> None:

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rollbackd.core.errors import PermanentError
+from rollbackd.core.errors import PermanentError, PlanRefused
 from rollbackd.postgres.archive import BadSnapshot, Table
+from rollbackd.postgres.packed import packed, unpacked
+from rollbackd.postgres.words import Fingerprint
 
 _CHUNK: Final = 1 << 20
 _FORMAT: Final = 1
@@ -30,7 +32,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What lies beside the dump. Rows were counted in the very snapshot that pg_dump wrote."""
+    """What lies beside the dump. Rows were counted in the very snapshot that pg_dump wrote.
+
+    `fingerprint`: of its schemas at that moment, owners and privileges too; None in an older one.
+    """
 
     origin: Origin
     taken_at: float
@@ -38,12 +43,18 @@ class Manifest:
     rows: Mapping[Table, int]
     sha256: str
     size: int  # bytes
+    fingerprint: Fingerprint | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     path: Path
     manifest: Manifest
+
+    @property
+    def id(self) -> str:
+        """What people name it by."""
+        return self.path.stem
 
 
 def load(path: Path) -> Snapshot:
@@ -59,6 +70,7 @@ def load(path: Path) -> Snapshot:
                 rows={(schema, table): int(rows) for schema, table, rows in said["rows"]},
                 sha256=str(said["sha256"]),
                 size=int(said["size"]),
+                fingerprint=unpacked(said.get("fingerprint")),
             ),
         )
     except OSError as error:
@@ -74,6 +86,16 @@ def kept(directory: Path) -> list[Snapshot]:
         with contextlib.suppress(BadSnapshot):
             found.append(load(path))
     return sorted(found, key=lambda one: (one.manifest.taken_at, one.path.name))
+
+
+def named(directory: Path, name: str) -> Snapshot:
+    """The one of that id. PlanRefused where there is none: a name is never a path."""
+    known = kept(directory)
+    found = next((one for one in known if one.id == name), None)
+    if found is None:
+        newest = ", ".join(one.id for one in known[:-4:-1]) or "none yet"
+        raise PlanRefused(f"there is no snapshot {name}", hint=f"the newest: {newest}")
+    return found
 
 
 def prune(directory: Path, *, keep: int, now: float, spare: frozenset[Path] = frozenset()) -> None:
@@ -112,6 +134,7 @@ def settle(part: Path, path: Path, manifest: Manifest) -> Snapshot:
             "rows": [[*table, rows] for table, rows in sorted(manifest.rows.items())],
             "sha256": manifest.sha256,
             "size": manifest.size,
+            "fingerprint": packed(manifest.fingerprint) if manifest.fingerprint else None,
         }
     )
     draft = _beside(path).with_suffix(".part")

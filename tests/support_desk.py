@@ -192,8 +192,8 @@ class FakeDesk:
         self._maybe_refuse()
         return {"rollback": "r10", "undoes": rollback, **PLAN}
 
-    async def resume(self, target: str, *, by: str, reason: str = "") -> JsonObject:
-        self.orders.append({"resume": target, "by": by})
+    async def resume(self, target: str, *, reason: str, by: str) -> JsonObject:
+        self.orders.append({"resume": target, "reason": reason, "by": by})
         self._known(target)
         return {"target": target, "paused_until": None}
 

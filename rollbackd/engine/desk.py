@@ -158,7 +158,7 @@ class Desk(Control):
         tell("pause", name, by=by, reason=reason, until=fact.until)
         return {"target": name, "paused_until": fact.until}
 
-    async def resume(self, target: str, *, by: str, reason: str = "") -> JsonObject:
+    async def resume(self, target: str, *, reason: str, by: str) -> JsonObject:
         name = self._state(target).policy.name
         await self.engine.take(Resumed(target=name, at=self.clock.now(), by=by, reason=reason))
         tell("resume", name, by=by, reason=reason)

@@ -167,9 +167,9 @@ class _Rooms:
         )
 
     async def _resume(self, request: Request, by: str) -> Response:
-        reason = (await asking.body(request, frozenset({"reason"}))).text("reason", "")
+        asked = await asking.body(request, frozenset({"reason"}))
         target = request.path_params["target"]
-        return JSONResponse(await self.desk.resume(target, by=by, reason=reason))
+        return JSONResponse(await self.desk.resume(target, reason=asked.text("reason"), by=by))
 
     async def _unlock(self, request: Request, by: str) -> Response:
         asked = await asking.body(request, frozenset({"reason"}))

@@ -117,5 +117,5 @@ async def test_a_pause_lets_nothing_new_begin(tmp_path: Path) -> None:
 
         await until(paused, 40)
         assert await daemon.rollbacks() == []
-        await daemon.post("/api/v1/targets/shop/resume")
+        await daemon.post("/api/v1/targets/shop/resume", reason="it is done")
         await daemon.until_outcome("recovered")

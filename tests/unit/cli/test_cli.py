@@ -396,8 +396,12 @@ def test_a_pause_needs_an_end_and_a_reason(served: Served, rollbackd: Run) -> No
 def test_a_pause_is_ended(served: Served, rollbackd: Run) -> None:
     assert rollbackd("unlock", "shop", "--reason", "the database is back").exit_code == 0
     assert served.desk.orders[-1]["reason"] == "the database is back"
-    assert rollbackd("resume", "shop").exit_code == 0
+    assert rollbackd("resume", "shop", "--reason", " it is over ").exit_code == 0
     assert served.desk.orders[-1]["resume"] == "shop"
+    assert served.desk.orders[-1]["reason"] == "it is over"
+    assert rollbackd("resume", "shop").exit_code == 2
+    assert rollbackd("resume", "shop", "--reason", " ").exit_code == 2
+    assert len(served.desk.orders) == 2
 
 
 def test_a_dry_run_prints_the_plan_and_orders_nothing(served: Served, rollbackd: Run) -> None:
@@ -499,7 +503,7 @@ def test_without_daemon_and_journal_it_says_so(
         ("releases",),
         ("history",),
         ("explain",),
-        ("resume",),
+        ("resume", "--reason", "x"),
         ("unlock", "--reason", "x"),
         ("announce", "--sha", "3f2a91c0"),
         ("gate", "--sha", "3f2a91c0"),

@@ -185,7 +185,10 @@ def test_history_is_the_journal(state: Path, rollbackd: Run) -> None:
 
 
 def test_what_a_daemon_would_have_to_heed_needs_a_living_one(state: Path, rollbackd: Run) -> None:
-    for words in (("resume", "blog"), ("pause", "blog", "--for", "1h", "--reason", "x")):
+    for words in (
+        ("resume", "blog", "--reason", "x"),
+        ("pause", "blog", "--for", "1h", "--reason", "x"),
+    ):
         assert rollbackd(*words).exit_code == 69
 
 

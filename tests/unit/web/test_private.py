@@ -32,7 +32,7 @@ LOOKS = [
 ORDERS = {
     "/api/v1/targets/shop/rollback": {"reason": "checkout fails"},
     "/api/v1/targets/shop/pause": {"seconds": 60, "reason": "migration"},
-    "/api/v1/targets/shop/resume": {},
+    "/api/v1/targets/shop/resume": {"reason": "it is done"},
     "/api/v1/targets/shop/unlock": {"reason": "the database is back"},
     "/api/v1/targets/shop/set": {"mode": "observe", "reason": "sale"},
     "/api/v1/proposals/shop-v42-to-v41/approve": {"hash": "abcd"},
@@ -135,10 +135,13 @@ async def test_the_record_names_who_ordered() -> None:
     desk = FakeDesk()
     path = "/api/v1/targets/shop/resume"
     async with served(desk) as client:
-        await client.post(path, headers=basic("ann", RW))
-        await client.post(path, headers=BEARER_RW | {"X-Rollbackd-By": "bob"})
-        await client.post(path, headers=BEARER_RW)
-        await client.post(path, headers=basic("ann\x1b[2J" + "x" * 200, RW))
+        for headers in (
+            basic("ann", RW),
+            BEARER_RW | {"X-Rollbackd-By": "bob"},
+            BEARER_RW,
+            basic("ann\x1b[2J" + "x" * 200, RW),
+        ):
+            await client.post(path, headers=headers, json=ORDERS[path])
 
     names = [str(order["by"]) for order in desk.orders]
     assert names[:3] == ["ann", "bob", "token writer"]
@@ -176,8 +179,9 @@ async def test_an_order_from_our_own_page_is_taken() -> None:
 async def test_the_unix_socket_asks_for_no_token() -> None:
     desk = FakeDesk()
     async with served(desk, trusted=True, host="localhost") as client:
-        await client.post("/api/v1/targets/shop/resume", headers={"X-Rollbackd-By": "root"})
-        await client.post("/api/v1/targets/shop/resume")
+        path = "/api/v1/targets/shop/resume"
+        await client.post(path, headers={"X-Rollbackd-By": "root"}, json=ORDERS[path])
+        await client.post(path, json=ORDERS[path])
 
     assert [order["by"] for order in desk.orders] == ["root", "local"]
 
@@ -238,6 +242,7 @@ async def test_a_dry_run_begins_nothing() -> None:
         ("pause", {"reason": "x", "seconds": 10**400}),
         ("pause", {"seconds": 60}),
         ("resume", {"seconds": 60}),
+        ("resume", {}),
     ],
 )
 async def test_an_order_that_is_not_exact_is_refused(path: str, body: object) -> None:

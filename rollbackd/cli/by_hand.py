@@ -95,7 +95,7 @@ async def _work(settings: Settings, loaded: Loaded, wish: Wish) -> int:
         plan = order.plan if isinstance(order, Journal) else await hands.plan(order)
         if wish.dry_run:
             wish.print_plan(shapes.plan(plan))
-            return 0
+            return 1 if plan.refuses else 0
         wish.confirm(name, shapes.plan(plan))
         if isinstance(order, RollBack):
             order = replace(order, plan_hash=plan.hash)

@@ -42,7 +42,7 @@ def database_part(plan: JsonObject) -> None:
     snapshot = "a dump is made and read back first" if part.get("snapshot") else "none is needed"
     show.line(f"  snapshot: {snapshot}")
     asks = f"needed, by hash {plan.get('hash')}" if plan.get("asks") else "not needed"
-    show.line(f"  approval: {asks}")
+    show.line(f"  approval: {'of no use, it is refused' if plan.get('refuses') else asks}")
     show.line("")
 
 

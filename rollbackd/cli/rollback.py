@@ -87,7 +87,7 @@ def _by_the_daemon(asked: JsonObject, wish: Wish, *, no_wait: bool) -> int:
             return roll_back(gone, wish)
         if wish.dry_run:
             _print_plan(planned, json=wish.json)
-            return 0
+            return 1 if planned.get("refuses") else 0
         wish.confirm(name, planned)
         if planned.get("asks"):  # bound to what was seen: another plan is refused
             asked["plan_hash"] = planned.get("hash")
@@ -124,6 +124,9 @@ def _confirmed(name: str, planned: JsonObject, *, yes: bool, plan_hash: str) -> 
     """Raises where nobody said yes. Of a plan that only a person may approve, --yes is not enough
     said: nobody knows what it will be when that is typed.
     """
+    if planned.get("refuses"):
+        hint = "look with --dry-run"
+        raise UsageError(f"it is not done: {planned['refuses']}", hint=hint)
     found = str(planned.get("hash", ""))
     if plan_hash and plan_hash != found:
         raise UsageError(f"the plan is {found} now, not {plan_hash}", hint="look with --dry-run")
@@ -151,7 +154,9 @@ def _print_plan(plan: JsonObject, *, json: bool) -> None:
         f", plan {plan.get('name')}",
         style="bold",
     )
-    if plan.get("asks"):
+    if plan.get("refuses"):
+        show.line(f"  refused: {plan['refuses']}", style="bold")
+    elif plan.get("asks"):
         show.line(f"  needs approval: {plan['asks']} (plan hash {plan.get('hash')})")
     database_part(plan)
     notes = plan.get("notes")

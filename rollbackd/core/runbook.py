@@ -88,6 +88,7 @@ class Plan:
     `settings` is what the executor needs besides the steps (app, image, release definition, …).
     `parallel`: how many steps of the execute phase may run side by side.
     `asks`: why a person must approve this very plan, whatever the mode; empty: nobody has to.
+    `refuses`: why it is not begun, whoever approves it; it can be looked at all the same.
     """
 
     rollback: RollbackId
@@ -102,6 +103,7 @@ class Plan:
     settings: JsonObject
     notes: tuple[str, ...] = ()
     asks: str = ""
+    refuses: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

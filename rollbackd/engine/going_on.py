@@ -39,6 +39,8 @@ def as_approved(decision: RollBack, frozen: Plan | None, fresh: Plan) -> Plan:
     rests on changed; `fresh` is the same plan made again. With none frozen the fresh one, or
     NeedsApproval where only a person may say yes to it and nobody has seen it.
     """
+    if fresh.refuses:
+        raise PlanRefused(fresh.refuses, hint="rollbackd rollback --dry-run shows all of it")
     if frozen is None:
         if fresh.asks and decision.plan_hash != fresh.hash:
             raise NeedsApproval(fresh)

@@ -13,7 +13,7 @@ import structlog
 
 from rollbackd.core.asked import NeedsApproval, Proposed, Withdrawn
 from rollbackd.core.caps import proposal_name
-from rollbackd.core.errors import RollbackdError
+from rollbackd.core.errors import PlanRefused, RollbackdError
 from rollbackd.core.facts import TargetFact
 from rollbackd.core.model import Decision, Hold, RollBack, RollbackId, TargetName
 from rollbackd.core.policy import Policy
@@ -76,6 +76,8 @@ class Proposals:
         wait = LOOK_AGAIN_SECONDS
         try:
             plan = await self.undertakings.runner.dry_run(decision)
+            if plan.refuses:  # nobody is asked for what would not be done
+                raise PlanRefused(plan.refuses)
         except RollbackdError as error:
             wait = TRY_AGAIN_SECONDS
             log.warning(events.PROPOSAL_NOT_MADE, target=name, error=error.message, hint=error.hint)

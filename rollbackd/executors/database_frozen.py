@@ -32,6 +32,7 @@ def as_json(reversal: Reversal) -> JsonObject:
         "after": _state(reversal.after),
         "locks": dict(reversal.locks),
         "expected": _packed(reversal.expected),
+        "left": [*reversal.left],
     }
 
 
@@ -57,6 +58,7 @@ def from_json(frozen: Json, sum_wanted: str, rows_lost: JsonObject) -> Reversal:
         locks=dict(raw["locks"]),
         rows_lost={table: int(str(rows)) for table, rows in rows_lost.items()},
         expected=_unpacked(raw["expected"]),
+        left=tuple(raw.get("left", ())),
     )
 
 

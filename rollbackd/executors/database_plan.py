@@ -21,22 +21,22 @@ from rollbackd.executors import database_frozen
 from rollbackd.executors.app_steps import Numbered
 from rollbackd.executors.database import Kind
 from rollbackd.executors.database_steps import framed
+from rollbackd.executors.database_words import asks, notes, refuses
 from rollbackd.executors.plan_hash import MEASURED, TOLD
 from rollbackd.fly.platform import FlyPlatform
 from rollbackd.plugins import ExecutorContext
-from rollbackd.postgres import checks, histories, lineage, rehearsal, reverses
+from rollbackd.postgres import histories, lineage, rehearsal, reverses
 from rollbackd.postgres.came_with import came_with
 from rollbackd.postgres.connection import Connection, connect
 from rollbackd.postgres.fingerprint import fingerprint
 from rollbackd.postgres.fit import runs_on
 from rollbackd.postgres.observations import Observations
 from rollbackd.postgres.telling import told
-from rollbackd.postgres.words import Applied, Cost, Observed, Reverse
+from rollbackd.postgres.words import Applied, Observed, Reverse
 from rollbackd.supabase import management
 from rollbackd.supabase.client import Status, SupabaseClient
 
 BLOB: Final = "fly/plan/{}/database"  # beside the app's part: what forgets plans forgets both
-_MOST_REASONS: Final = 4
 _SPARE: Final = 60.0  # seconds
 _ASK_SECONDS: Final = 10.0
 _FIT: Final = """
@@ -158,8 +158,9 @@ class Planner:
             policy,
             decision,
             said=said.replace("1 migrations are", "1 migration is", 1),
-            notes=_notes(cost, self._policy),
-            asks="" if cost.harm in self._policy.auto else _asks(cost),
+            notes=notes(cost, self._policy),
+            asks="" if cost.harm in self._policy.auto else asks(cost),
+            refuses=refuses(agreed),
             settings=settings,
             work=lambda made: _steps(made, names, params, snapshot=loses),
         )
@@ -237,29 +238,6 @@ def _steps(
     what = names[0] if len(names) == 1 else f"{len(names)} migrations"
     yield made.step(Phase.EXECUTE, Kind.REVERSE, f"take back {what}", params, mutates=True)
     yield made.step(Phase.VERIFY, Kind.VERIFY, "the schema is as before, the invariants hold")
-
-
-def _asks(cost: Cost) -> str:
-    reasons = "; ".join(cost.reasons[:_MOST_REASONS])
-    more = len(cost.reasons) - _MOST_REASONS
-    said = f"the database rollback is {cost.harm.value.replace('_', ' ')}"
-    return f"{said}: {reasons}" + (f"; and {more} more" if more > 0 else "") if reasons else said
-
-
-def _notes(cost: Cost, policy: DatabasePolicy) -> list[str]:
-    notes = [f"database: {cost.harm.value.replace('_', ' ')}, rehearsed in {cost.seconds:.1f} s"]
-    notes += [f"database: {reason}" for reason in cost.reasons]
-    notes += [f"database: lost: {rows:,} rows of {t}" for t, rows in cost.rows_lost.items()]
-    notes += [
-        f"database: lost: {t}.{', '.join(columns)}" for t, columns in cost.columns_lost.items()
-    ]
-    if cost.residue:
-        notes += [f"database: stays behind: {line}" for line in checks.lines(cost.residue)]
-    if policy.migrates_at_boot:
-        notes.append(
-            "database: the app migrates when it boots: a restart of the bad release applies it anew"
-        )
-    return notes
 
 
 def _after(now: Sequence[Applied], version: str) -> tuple[Applied, ...]:

@@ -24,6 +24,7 @@ def framed(
     said: str,
     notes: Sequence[str],
     asks: str,
+    refuses: str = "",
     settings: JsonObject,
     work: Work,
 ) -> Plan:
@@ -57,6 +58,7 @@ def framed(
         },
         notes=tuple(notes),
         asks=asks,
+        refuses=refuses,
     )
     return replace(plan, hash=plan_hash(plan))
 

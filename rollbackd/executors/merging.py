@@ -47,6 +47,7 @@ def merged(plans: Mapping[str, Plan], decision: RollBack, policy: PlanPolicy) ->
         settings=settings,
         notes=tuple(dict.fromkeys(note for plan in plans.values() for note in plan.notes)),
         asks="; ".join(plan.asks for plan in plans.values() if plan.asks),
+        refuses="; ".join(plan.refuses for plan in plans.values() if plan.refuses),
     )
     return replace(whole, hash=plan_hash(whole))
 

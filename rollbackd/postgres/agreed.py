@@ -28,6 +28,7 @@ class Reversal:
 
     `steps`: newest first, all transactional. `locks`: mode by table. `rows_lost`: at most, by
     table. `expected`: the schema after it, with its objects where a difference is to be told.
+    `left`: in what that differs from the good release's schema, in words: with any it is refused.
     """
 
     steps: tuple[Reverse, ...]
@@ -36,6 +37,7 @@ class Reversal:
     locks: Mapping[str, str] = field(default_factory=dict)
     rows_lost: Mapping[str, int] = field(default_factory=dict)
     expected: Fingerprint | None = None
+    left: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

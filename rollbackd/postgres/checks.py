@@ -67,16 +67,21 @@ def most_lost(planned: int) -> int:
 
 def lines(difference: Difference) -> tuple[str, ...]:
     """For people: one line an object, the first few."""
-    said = [
+    found = said(difference)
+    more = len(found) - _MOST_LINES
+    return (*found[:_MOST_LINES], f"and {more} more") if more > 0 else found
+
+
+def said(difference: Difference) -> tuple[str, ...]:
+    """Of what should be and what is: one line an object, all of them."""
+    return (
         *(f"{' '.join(key)} is missing" for key in difference.lost),
         *(f"{' '.join(key)} is left over" for key in difference.extra),
         *(
             f"{' '.join(key)} is {now!r}, not {should!r}"
             for key, (should, now) in difference.changed.items()
         ),
-    ]
-    more = len(said) - _MOST_LINES
-    return (*said[:_MOST_LINES], f"and {more} more") if more > 0 else tuple(said)
+    )
 
 
 async def invalid(connection: Connection) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from rollbackd.core.database import DatabasePolicy, Harm
@@ -12,6 +13,9 @@ from rollbackd.postgres.trial_run import Seen
 from rollbackd.postgres.words import Cost, Difference, Fingerprint, Reverse
 
 _ORDER: Final = list(Harm)
+_UNSEEN: Final = (
+    "the schema to come back to was never observed: nobody can tell what is left over or missing"
+)
 
 
 class Judge:
@@ -36,13 +40,17 @@ class Judge:
         residue: Difference | None,
     ) -> Cost:
         """Judged by what it comes to in the end: nobody sees the states between."""
-        return self._cost(
+        cost = self._cost(
             over,
             seen,
             sum(one.seconds for one in seen),
             transactional=all(step.transactional for step in steps),
             residue=residue,
         )
+        if residue is not None:
+            return cost
+        worst = Harm.UNKNOWN if cost.harm is Harm.SAFE else cost.harm
+        return replace(cost, harm=worst, reasons=(*cost.reasons, _UNSEEN))
 
     def _cost(
         self,

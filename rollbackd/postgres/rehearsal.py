@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from rollbackd.core.database import DatabasePolicy, Rehearsal
 from rollbackd.core.errors import PlanRefused, RollbackdError
 from rollbackd.core.ports import Clock
-from rollbackd.postgres import checks, clone, costs, histories
+from rollbackd.postgres import checks, clone, costs, harm, histories
 from rollbackd.postgres.agreed import Reversal
 from rollbackd.postgres.connection import Connection, connect, problem
 from rollbackd.postgres.fingerprint import after as stepped
@@ -110,6 +110,7 @@ class _Plan:
         rows = await checks.count(self._source, _tables_lost(everything))
         judge = costs.Judge(self._policy, rows, good)
         residue = compare(good, final) if good is not None else None
+        counts = harm.split(residue, self._policy.leftovers)[0] if residue else None
         pairs = zip(self._steps, everything, strict=True)
         total = judge.all(self._steps, everything, over, residue)
         return Rehearsed(
@@ -122,6 +123,7 @@ class _Plan:
                 locks=measured.locks,
                 rows_lost=rows,
                 expected=between,
+                left=checks.said(counts) if counts else (),
             ),
             alone=self._alone,
             after=State(applied=measured.after, schema=final.sha256),

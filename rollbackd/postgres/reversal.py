@@ -51,6 +51,11 @@ async def reverse(
     Raises holding.OtherRun, holding.InTheWay, Stale, NotProven, CommitUnknown, or what `guard.run`
     and `connection.problem` give; but for CommitUnknown the database is then as before.
     """
+    if reversal.left:
+        raise NotProven(
+            f"it would not be the good release's schema: {reversal.left[0]}",
+            hint="; ".join(reversal.left[1:]),
+        )
     try:
         async with (
             await connect(url, name=run) as connection,

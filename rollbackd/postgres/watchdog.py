@@ -103,9 +103,12 @@ class Watchdog:
         if self._end_idle_after_seconds is None:
             return
         with contextlib.suppress(psycopg.errors.InsufficientPrivilege):  # it stays in the way
+            # Told before: the lock it gives up ends this watch before the answer is here.
+            self.ended.append(blocker)
             asked = await self._own.execute(_END_IDLE, [blocker.pid, self._end_idle_after_seconds])
             if await asked.fetchone() == (True,):
-                self.ended.append(blocker)
+                return
+        self.ended.remove(blocker)
 
 
 async def blockers(connection: Connection, pid: int) -> tuple[Blocker, ...]:

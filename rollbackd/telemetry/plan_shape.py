@@ -17,7 +17,7 @@ def plan(frozen: Plan) -> JsonObject:
         "to_version": frozen.to_version,
         "deadline_at": frozen.deadline_at if math.isfinite(frozen.deadline_at) else None,
         "hash": frozen.hash,
-        "notes": list[Json](frozen.notes), "asks": frozen.asks,
+        "notes": list[Json](frozen.notes), "asks": frozen.asks, "refuses": frozen.refuses,
         "steps": [
             {"seq": s.seq, "phase": str(s.phase), "kind": s.kind, "name": s.name,
              "mutates": s.mutates}

@@ -184,6 +184,40 @@ async def test_texts_that_were_changed_on_disk_after_the_approval_are_refused(
     assert len(execute(shop.url, "SELECT 1 FROM products")) == 10
 
 
+async def test_what_is_left_over_is_shown_and_never_begun_unless_it_may_stay(
+    shop: Shop, tmp_path: Path
+) -> None:
+    async with house(shop, tmp_path / "state") as made:
+        shop.release(
+            "2",
+            "cheaper",
+            CHEAPER + "CREATE FUNCTION x() RETURNS int AS 'SELECT 1' "
+            "LANGUAGE sql; REVOKE ALL ON products FROM PUBLIC;",
+            BACK,
+        )
+        plan = await planned(made)
+        for order_ in (order(), replace(order(by_hand=True), plan_hash=plan.hash)):
+            with pytest.raises(PlanRefused, match=r"x\(\) is left over"):
+                await made.runner.begin(order_)
+        assert await made.store.journal(order().id) is None
+
+    assert "function public.x() is left over" in plan.refuses
+    assert shop.price() == 2
+
+
+async def test_an_owner_may_let_a_leftover_stay(shop: Shop, tmp_path: Path) -> None:
+    shop.policy = replace(shop.policy, leftovers=("function public.x()",))
+    async with house(shop, tmp_path / "state") as made:
+        more = "CREATE FUNCTION x() RETURNS int LANGUAGE sql AS 'SELECT 1'"
+        shop.release("2", "cheaper", CHEAPER + more, BACK)
+        plan = await planned(made)
+        outcome = await made.run(order())
+
+    assert plan.refuses == ""
+    assert outcome is RollbackOutcome.RECOVERED
+    assert (shop.price(), execute(shop.url, "SELECT x()")) == (1, [(1,)])
+
+
 async def test_without_a_reverse_there_is_no_plan_and_it_says_which_is_missing(
     shop: Shop, tmp_path: Path
 ) -> None:

@@ -28,11 +28,13 @@ class Costly(FakeExecutor):
     """Its plan has a cost that only a person may agree to."""
 
     digest: str = "abcd"
+    left: str = ""
 
     async def plan(self, decision: RollBack) -> Plan:
         plan = await super().plan(decision)
         settings = {**plan.settings, "digest": self.digest}
-        return replace(plan, asks=ASKS, hash=self.digest, settings=settings)
+        made = replace(plan, asks=ASKS, hash=self.digest, settings=settings)
+        return replace(made, refuses=self.left)
 
 
 @pytest.fixture
@@ -101,6 +103,23 @@ async def test_by_hand_it_needs_the_hash_of_what_was_seen(bench: Bench) -> None:
 
     assert (seen["asks"], seen["hash"]) == (ASKS, "abcd")
     assert begun["rollback"]
+
+
+async def test_what_a_plan_refuses_nobody_is_asked_for_and_no_hash_begins_it(bench: Bench) -> None:
+    order = {"to": None, "plan": None, "reason": "x", "kind": "", "by": "eva"}
+    assert isinstance(bench.executor, Costly)
+    bench.executor.left = "a function is left over"
+    known = target(trigger(down()), mode=Mode.AUTO)
+    bench.engine.adopt(policy_of(replace(known, plans={"app": target_policy().plans["app"]})))
+    async with turning(bench) as desk:
+        await bench.go_bad()
+        seen = await desk.order_rollback("shop", dry_run=True, **order)  # type: ignore[arg-type]
+        with pytest.raises(PlanRefused, match="left over"):
+            await desk.order_rollback("shop", dry_run=False, plan_hash="abcd", **order)  # type: ignore[arg-type]
+        assert not asked(bench)
+
+    assert seen["refuses"] == "a function is left over"
+    assert bench.world.effects == []
 
 
 ONCE = ((Phase.STOP_TRAFFIC, "cordon"), (Phase.EXECUTE, "database"), (Phase.EXECUTE, "update"))

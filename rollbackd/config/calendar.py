@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated, TypeAlias
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
@@ -40,13 +40,16 @@ def _minutes(value: object) -> int:
 
 
 def _zone(name: str) -> str:
+    if name == "UTC":
+        return name  # a machine without a time-zone database still knows it
     try:
         ZoneInfo(name)
-    except (OSError, ValueError) as error:
-        raise refused(f"unknown time zone: {name!s:.40}", "write America/Los_Angeles") from error
-    except KeyError as error:  # ZoneInfoNotFoundError
-        if name == "UTC":
-            return name  # a machine without a time-zone database still knows it
+    except (KeyError, OSError, ValueError) as error:
+        if not available_timezones():
+            raise refused(
+                f"this machine has no time-zone database to find {name!s:.40} in",
+                "install the system's or the Python package tzdata, or write UTC",
+            ) from error
         raise refused(f"unknown time zone: {name!s:.40}", "write America/Los_Angeles") from error
     return name
 

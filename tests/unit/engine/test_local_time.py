@@ -4,8 +4,10 @@ Dates from the IANA tables: 2026 in Berlin 29 March and 25 October, in Los Angel
 1 November.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
-from zoneinfo import ZoneInfo
+from pathlib import Path
+from zoneinfo import ZoneInfo, reset_tzpath
 
 import pytest
 
@@ -16,6 +18,16 @@ from rollbackd.engine.local_time import local_minutes
 
 BERLIN, ANGELES = "Europe/Berlin", "America/Los_Angeles"
 SATURDAY, SUNDAY = 5, 6
+
+
+@pytest.fixture
+def no_zones(tmp_path: Path) -> Iterator[None]:
+    """A machine without a time-zone database, as a slim image may be."""
+    ZoneInfo.clear_cache()
+    reset_tzpath([str(tmp_path)])
+    yield
+    reset_tzpath()
+    ZoneInfo.clear_cache()
 
 
 def window(days: set[int], start: str, end: str, tz: str) -> TimeWindow:
@@ -72,3 +84,13 @@ def test_office_hours_are_the_same_on_the_wall_the_day_after(tz: str, day: str) 
         there = datetime.fromisoformat(f"{day}T{wall}").replace(tzinfo=ZoneInfo(tz))
         found = window_on([office], local_minutes({tz}, there.timestamp()))
         assert (found is not None) is wanted, wall
+
+
+@pytest.mark.usefixtures("no_zones")
+def test_without_a_time_zone_database_utc_is_known_and_others_count_as_on() -> None:
+    """Such a daemon would end at its first turn, again and again."""
+    at_nine = "2026-03-30T09:00"  # a Monday
+
+    assert is_on(window({0}, "09:00", "17:00", "UTC"), at_nine)
+    assert not is_on(window({0}, "10:00", "17:00", "UTC"), at_nine)
+    assert is_on(window({SUNDAY}, "10:00", "17:00", BERLIN), at_nine)  # the careful answer

@@ -44,6 +44,7 @@ class Wish:
     to: int | None
     plan: str | None
     reason: str
+    by: str  # empty: the local user
     dry_run: bool
     json: bool
     confirm: Callable[[str, JsonObject], None]
@@ -107,8 +108,9 @@ async def _work(settings: Settings, loaded: Loaded, wish: Wish) -> int:
 
 
 async def _decided(hands: Hands, name: Any, wish: Wish) -> RollBack:
+    by = f"{wish.by.strip() or whoami()}, no daemon alive"
     return await hands.decide(
-        name, to=wish.to, plan=wish.plan, reason=wish.reason, by=f"{whoami()}, no daemon alive",
+        name, to=wish.to, plan=wish.plan, reason=wish.reason, by=by,
         to_migration=wish.to_migration,
     )  # fmt: skip
 

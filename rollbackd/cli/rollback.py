@@ -19,6 +19,7 @@ from rollbackd.cli.client import Daemon, DaemonGone, objects, target_path
 from rollbackd.cli.database_plan import database_part, queries, said_above
 from rollbackd.cli.follow import follow
 from rollbackd.cli.options import AsJson, Target
+from rollbackd.cli.ordering import By
 from rollbackd.core.errors import UsageError
 from rollbackd.core.model import JsonObject
 
@@ -48,6 +49,7 @@ def rollback(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not follow it.")] = False,
+    by: By = "",
     json: AsJson = False,
 ) -> None:
     """Put an earlier release back, by hand."""
@@ -65,6 +67,7 @@ def rollback(
         to=None if to is None else version(to),
         plan=plan,
         reason=f"{kind}: {reason.strip()}",
+        by=by,
         dry_run=dry_run,
         json=json,
         confirm=partial(_confirmed, yes=yes, plan_hash=plan_hash),
@@ -76,7 +79,7 @@ def rollback(
 
 def _by_the_daemon(asked: JsonObject, wish: Wish, *, no_wait: bool) -> int:
     """The exit code. Where no daemon answers we do it ourselves, if we may wait for the end."""
-    with Daemon() as daemon:
+    with Daemon(by=wish.by) as daemon:
         try:
             name = daemon.pick(wish.target)
             path = target_path(name, "/rollback")

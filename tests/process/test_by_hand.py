@@ -28,7 +28,7 @@ async def command(daemon: Running, *words: str) -> tuple[int, str, str]:
 
 
 async def by_hand(daemon: Running, *words: str) -> tuple[int, dict[str, Any], str]:
-    reason = ("--reason", "checkout fails", "--yes", "--json")
+    reason = ("--reason", "checkout fails", "--yes", "--json", "--by", "eva")
     code, out, err = await command(daemon, "rollback", "shop", *reason, *words)
     return code, json.loads(out or "{}"), err
 
@@ -56,7 +56,7 @@ async def test_without_a_daemon_a_person_rolls_back_and_the_next_daemon_knows(
         assert before == 0
         assert code == 0, said
         assert end["outcome"] == "recovered_unproven"
-        assert "no daemon alive" in end["requested_by"]
+        assert end["requested_by"] == "eva, no daemon alive"
         assert images(daemon.box) == {"good"}
         assert updates(daemon) == 3
         assert not any(m.cordoned for m in daemon.box.machines)

@@ -282,6 +282,8 @@ def test_what_stands_beside_the_numbers_is_told_before_them(served: Served, roll
             rollback=RollbackId("shop-v42-1"), bad_version=42, good_version=41,
             started_at=views.T0, cause="because errors breached: v42 -> v41",
         ),
+        "paused": "paused for 34 min more by ann: a sale",
+        "locked_out": True,
         "mode_set": "approve, set by ann: launch",
         "learning": ("release-regression is learning: 34 of 60 min of history",),
     }  # fmt: skip
@@ -292,9 +294,22 @@ def test_what_stands_beside_the_numbers_is_told_before_them(served: Served, roll
 
         (line,) = [each for each in top if each.startswith("rollback shop-v42-1 runs, begun ")]
         assert line.endswith(", because errors breached: v42 -> v41")
+        assert "paused for 34 min more by ann: a sale" in top
+        assert any(each.startswith("locked out: the last rollback did not help") for each in top)
         assert "mode approve, set by ann: launch" in top
         assert f"the current release v42 is quarantined: {why}" in top
         assert "release-regression is learning: 34 of 60 min of history" in top
+        assert "would go back" not in text  # it goes
+
+
+def test_large_numbers_are_written_out(served: Served, rollbackd: Run) -> None:
+    odds = views.verdict(value=23048.2, threshold=2000, evidence={"odds": 23048.2})
+    served.desk.seen = {"verdicts": (odds,), "decision": views.hold(verdicts=(odds,))}
+
+    status, explained = rollbackd("status", "shop").stdout, rollbackd("explain", "shop").stdout
+
+    assert "evidence of errors 23,048 : 1, act" in status
+    assert all("e+04" not in text and "23,048" in text for text in (status, explained))
 
 
 def test_what_is_brought_back_is_said_once(served: Served, rollbackd: Run) -> None:
@@ -477,10 +492,11 @@ def test_the_exit_code_is_the_outcome(
 
 
 def test_no_wait_returns_at_once(served: Served, rollbackd: Run) -> None:
-    told = rollbackd("rollback", "--reason", "slow", "--yes", "--no-wait")
+    told = rollbackd("rollback", "--reason", "slow", "--yes", "--no-wait", "--by", "eva")
 
     assert told.exit_code == 0
     assert "r9" in told.stdout
+    assert [order["by"] for order in served.desk.orders] == ["eva", "eva"]
 
 
 def test_a_refused_rollback_exits_1_and_says_why(served: Served, rollbackd: Run) -> None:

@@ -7,13 +7,21 @@ from collections.abc import Iterator
 from rollbackd.cli import show
 from rollbackd.core.model import Json, JsonObject
 
+STOPPED = "a STOP file is in the state directory: nothing is sent until it is removed"
+
 
 def beside(answer: JsonObject) -> Iterator[str]:
-    """The rollback that runs, the mode a person set, an old acquaintance, what is learned."""
+    """The rollback that runs, what people set, an old acquaintance, what is learned."""
     rollback = answer.get("rollback")
     if isinstance(rollback, dict):
         since = show.ago(rollback.get("started_at"))
         yield f"rollback {rollback.get('id')} runs, begun {since}, {rollback.get('cause')}"
+    if answer.get("stopped"):
+        yield STOPPED
+    if answer.get("paused"):
+        yield str(answer["paused"])
+    if answer.get("locked_out"):
+        yield "locked out: the last rollback did not help; look at it, then rollbackd unlock"
     if answer.get("mode_set"):
         yield f"mode {answer['mode_set']}"
     yield from _release(answer)

@@ -30,8 +30,10 @@ def explain(target: Target = None, *, json: AsJson = False) -> None:
     ]
     show.line("")
     show.table(("gate", "reason", "why"), rows)
-    _to_act(answer.get("to_act"))
-    _goal(answer)
+    running = answer.get("rollback")
+    _to_act(answer.get("to_act"), again=isinstance(running, dict))
+    if not isinstance(running, dict):  # where that goes is said on top
+        _goal(answer)
 
 
 def _header(answer: JsonObject) -> str:
@@ -76,13 +78,13 @@ def _decision(name: str, decision: Json, then: Json) -> None:
     show.line(f"{text}, {then}" if then else text)
 
 
-def _to_act(conditions: Json) -> None:
+def _to_act(conditions: Json, *, again: bool) -> None:
     lines = _list(conditions)
     show.line("")
     if not lines:
         show.line("Nothing holds it.")
         return
-    show.line("For it to act:")
+    show.line("For it to act again:" if again else "For it to act:")
     for each in lines:
         show.line(f"  - {each}")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rollbackd.clock import SystemClock
 from rollbackd.core.model import Json, JsonObject
+from rollbackd.core.wording import figure
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,7 +105,7 @@ def word(value: Json) -> str:
         case bool():
             return "yes" if value else "no"
         case float():
-            return f"{value:.4g}"
+            return figure(value)
         case _:
             return clean(str(value))
 

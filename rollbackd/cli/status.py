@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from rollbackd.cli import offline, show
-from rollbackd.cli.beside import beside
+from rollbackd.cli.beside import STOPPED, beside
 from rollbackd.cli.client import Daemon, DaemonGone, objects, target_path
 from rollbackd.cli.options import AsJson, Target
 from rollbackd.core.errors import UsageError
 from rollbackd.core.model import Json, JsonObject
+from rollbackd.core.regression_words import odds
 
 
 def status(
@@ -63,6 +64,8 @@ def _daemon(answer: JsonObject) -> None:
         show.line(f"configuration refused, the last good one runs: {config['error']}", style="red")
     if answer.get("control_ok") is False:
         show.line("our own connectivity is broken: nothing is done", style="red")
+    if answer.get("stopped"):
+        show.line(STOPPED, style="red")
 
 
 def _all(targets: list[JsonObject]) -> None:
@@ -94,10 +97,11 @@ def _last_known(targets: list[JsonObject]) -> None:
 
 
 def _one(target: JsonObject) -> None:
+    # While a rollback runs nothing would be gone back to: it goes.
+    goal = "" if target.get("rollback") else f"  would go back to {_release(target.get('goal'))}"
     show.line(
         f"{target.get('name')}  {_health(target)}  mode {_mode(target)}"
-        f"  release {_release(target.get('release'))}"
-        f"  would go back to {_release(target.get('goal'))}",
+        f"  release {_release(target.get('release'))}{goal}",
         style="bold",
     )
     if target.get("headline"):
@@ -125,9 +129,10 @@ def _notes(target: JsonObject) -> list[str]:
     asked = target.get("proposal")
     lines = _asked(asked) if isinstance(asked, dict) else []
     lines += beside(target)
-    levels = ((t.get("name"), t.get("odds"), t.get("level")) for t in objects(target["triggers"]))
-    found = [(name, odds, level) for name, odds, level in levels if level]
-    lines += [f"evidence of {name} {show.word(odds)} : 1, {level}" for name, odds, level in found]
+    for each in objects(target["triggers"]):
+        name, number, level = (each.get(key) for key in ("name", "odds", "level"))
+        if level and isinstance(number, int | float):
+            lines.append(f"evidence of {name} {odds(number)}, {level}")
     return lines
 
 

@@ -21,6 +21,7 @@ class Reach:
     """`base` is what the configuration allows; everything else can only lower it."""
 
     base: Mode
+    base_why: str  # in words, and whose it is where it is not simply the target's
     window: TimeWindow | None
     budget_spent: bool
     doubts: tuple[str, ...]  # why a person must look although the mode would be auto
@@ -56,10 +57,18 @@ class Reach:
         if self.approved_by:
             return f"approved by {self.approved_by}"
         if self.mode is Mode.APPROVE:
-            why = "needs approval: " + (" and ".join(self.doubts) or "the mode is approve")
+            why = "needs approval: " + (" and ".join(self.doubts) or self._approve_why)
             return why + self.unanswered
         observing = self.mode is Mode.OBSERVE
         return "nobody is asked in mode observe" if observing else "nobody has to be asked"
+
+    @property
+    def _approve_why(self) -> str:
+        if self.base is Mode.APPROVE:
+            return self.base_why
+        if self.window is not None and self.window.mode is Mode.APPROVE:
+            return f"the window {self.window.name} allows approve only"
+        return "the budget is spent"
 
     @property
     def unanswered(self) -> str:
@@ -84,6 +93,7 @@ def reach_of(
     proposal = proposal_of(state.name, bad, back_to)
     return Reach(
         base=base,
+        base_why=_base_why(policy, state, trigger, base, now),
         window=window_on(target.safety.windows, state.local_minutes),
         budget_spent=state.rollbacks.budget_left(now, target.safety) == 0,
         doubts=_doubts(state, trigger, now, back_to, proposal),
@@ -91,6 +101,17 @@ def reach_of(
         rejected_by=state.rollbacks.rejected.get(proposal, "") if proposal else "",
         overdue_seconds=_overdue(target, state, now, proposal),
     )
+
+
+def _base_why(policy: Policy, state: TargetState, trigger: Trigger, base: Mode, now: float) -> str:
+    """The configuration is not the only one that says so: what lowers the mode is named."""
+    if state.policy.token_ceiling is base and base is not Mode.AUTO:
+        return f"the mode is {base.value}: {state.policy.ceiling_why}"
+    if state.mode(now) is base:
+        return f"the mode is {base.value}"
+    if trigger.mode is base:
+        return f"the mode of {trigger.name} is {base.value}"
+    return f"ROLLBACKD_MODE is {policy.mode_ceiling.value}"
 
 
 def proposal_of(target: TargetName, bad: Release | None, goal: Goal | None) -> RollbackId | None:

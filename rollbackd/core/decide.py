@@ -23,7 +23,7 @@ from rollbackd.core.model import (
 )
 from rollbackd.core.policy import Policy, TargetPolicy
 from rollbackd.core.rules import Severity, Trigger
-from rollbackd.core.sentence import BLAMED, accusation, doubt, underway
+from rollbackd.core.sentence import accusation, held, underway
 from rollbackd.core.state import TargetState
 from rollbackd.core.trial import HELD_BY_MODE, WouldHave
 from rollbackd.core.triggers import judge, onset_of, worst
@@ -148,8 +148,7 @@ def _held(case: Case, gate: GateSays, verdicts: tuple[Verdict, ...]) -> Hold:
         first, bad, good = underway(running, bad, case.verdict), running.bad, running.good
         evidence = {**case.verdict.evidence, "rollback": running.rollback}
     else:
-        word = accusation if gate.reason in BLAMED else doubt
-        first = word(case.target.name, bad, case.verdict)
+        first = held(gate.reason, case.target.name, bad, case.verdict)
     _note_trial(case, gate)
     return Hold(
         target=case.target.name,

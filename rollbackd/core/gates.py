@@ -9,15 +9,15 @@ from typing import Final, TypeAlias
 from rollbackd.core import known_good
 from rollbackd.core.caps import Reach
 from rollbackd.core.known_good import Goal
-from rollbackd.core.marks import CONFIG_MARK
-from rollbackd.core.model import GateSays, HoldReason, Release, Verdict
+from rollbackd.core.marks import CONFIG_MARK, same_content
+from rollbackd.core.model import GateSays, HoldReason, Release, TriggerState, Verdict
 from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.rules import DeployFailed, Mode, Regression, Trigger
 from rollbackd.core.sentence import cause
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import trust_of, veto_why
 from rollbackd.core.watch import Trust
-from rollbackd.core.wording import seconds
+from rollbackd.core.wording import pause, seconds, some
 
 Answer: TypeAlias = tuple[bool, str]
 
@@ -68,7 +68,7 @@ def paused(case: Case) -> Answer:
     state = case.state
     if state.paused_until is None or not state.paused(case.now):
         return False, "not paused"
-    return True, f"paused by {state.paused_by} for {seconds(state.paused_until - case.now)} more"
+    return True, pause(state.paused_until, state.paused_by, case.now)
 
 
 def locked_out(case: Case) -> Answer:
@@ -83,9 +83,15 @@ def release_is_rollback(case: Case) -> Answer:
 
 
 def already_rolled_back(case: Case) -> Answer:
-    if case.bad is not None and case.bad in case.state.rollbacks.spent:
-        return True, f"v{case.bad.version} was rolled back from before, once is all"
-    return False, "never rolled back from automatically"
+    spent, bad = case.state.rollbacks.spent, case.bad
+    if bad is None or bad not in spent:
+        return False, "never rolled back from automatically"
+    if bad.version in spent.versions:
+        return True, f"v{bad.version} was rolled back from before: once is all"
+    same = [r.version for r in case.state.deploys.known
+            if r.version in spent.versions and same_content(r.content, bad.content)]  # fmt: skip
+    other = f"v{max(same)}" if same else "a release"
+    return True, f"v{bad.version} has the content of {other} that was rolled back from: once is all"
 
 
 def settling(case: Case) -> Answer:
@@ -115,6 +121,10 @@ def not_armed(case: Case) -> Answer:
 
 def not_since_release(case: Case) -> Answer:
     trust, since = trust_of(case.trigger, case.state, case.now)
+    if trust is Trust.UNKNOWN:
+        return False, "it is not known whether it was well before the release"
+    if trust is not Trust.ILL and case.verdict.state is not TriggerState.BREACHED:
+        return False, "nothing was wrong before the release came"
     if trust is not Trust.ILL:
         return False, "began after the release came"
     before = case.state.deploys.current_since - (since or 0.0)
@@ -136,7 +146,10 @@ def cooling_down(case: Case) -> Answer:
     until = case.state.rollbacks.cooldown_until(case.target.safety)
     if until is None or case.now >= until:
         return False, "no rollback ended lately"
-    return True, f"the last rollback ended lately, {seconds(until - case.now)} more"
+    left, refused = seconds(until - case.now), case.state.rollbacks.refused_why
+    if refused:
+        return True, f"the last try was refused: {refused}; the next one in {left}"
+    return True, f"the last rollback ended lately, {left} more"
 
 
 def no_good_release(case: Case) -> Answer:
@@ -152,7 +165,7 @@ def no_good_release(case: Case) -> Answer:
 def quarantined_only(case: Case) -> Answer:
     known, ledger = case.state.deploys.known, case.state.ledger
     if case.bad is not None and known_good.quarantined_only(ledger, known, case.bad):
-        return True, "every earlier release was rolled back from"
+        return True, "every earlier release of other content is quarantined"
     return False, "not all earlier releases are quarantined"
 
 
@@ -174,8 +187,9 @@ def budget_spent(case: Case) -> Answer:
     reach, safety = case.reach, case.target.safety
     if not reach.budget_spent:
         return False, "the budget is not spent"
-    spent = f"{safety.budget_rollbacks} rollbacks in {seconds(safety.budget_per_seconds)}"
-    why = f"{spent} are spent: the next one needs approval, and pages{reach.unanswered}"
+    budget = some(safety.budget_rollbacks, "rollback")
+    spent = f"the budget of {budget} in {seconds(safety.budget_per_seconds)} is spent"
+    why = f"{spent}: the next one needs approval, and pages{reach.unanswered}"
     return reach.stopped_by_budget, why
 
 
@@ -190,10 +204,7 @@ def window(case: Case) -> Answer:
 
 
 def observe_mode(case: Case) -> Answer:
-    base, why = case.reach.base, ""
-    if case.state.policy.token_ceiling is Mode.OBSERVE:
-        why = f": {case.state.policy.ceiling_why}"
-    return base is Mode.OBSERVE, f"the mode is {base.value}{why}"
+    return case.reach.base is Mode.OBSERVE, case.reach.base_why
 
 
 def awaiting_approval(case: Case) -> Answer:

@@ -38,6 +38,7 @@ class Rollbacks:
         self.ended_at: float | None = None
         self.refusals = 0  # in a row: ended before anything was touched
         self.refused_at: float | None = None
+        self.refused_why = ""
         self.automatic_at: deque[float] = deque(maxlen=KEPT)
         self.spent = Marks()  # rolled back from automatically: never again
         self.locked_out = False
@@ -75,9 +76,10 @@ class Rollbacks:
         if fact.outcome is RollbackOutcome.CANCELLED and started is None:
             return  # a person ended what stood still: it came to rest when it began to hold
         if fact.outcome is not RollbackOutcome.FAILED_BEFORE_EFFECT:
-            self.ended_at, self.refusals = fact.at, 0
+            self.ended_at, self.refusals, self.refused_why = fact.at, 0, ""
             return
         self.refusals, self.refused_at = self.refusals + 1, fact.at
+        self.refused_why = fact.detail
         if started is not None:
             self._not_done(started)
 

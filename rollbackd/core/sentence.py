@@ -31,6 +31,17 @@ BLAMED: Final = frozenset(
     }
 )
 
+# Where one of these holds, nobody has asked yet whether what is breached is the release's doing.
+_UNASKED: Final = frozenset(
+    {
+        HoldReason.DEPLOY_IN_PROGRESS,
+        HoldReason.PAUSED,
+        HoldReason.LOCKED_OUT,
+        HoldReason.RELEASE_IS_ROLLBACK,
+        HoldReason.ALREADY_ROLLED_BACK,
+    }
+)
+
 _IN_PEACE: Final = {
     TriggerState.OK: "is well",
     TriggerState.PENDING: "is watched",
@@ -48,6 +59,15 @@ def accusation(target: TargetName, bad: Release | None, verdict: Verdict) -> str
     return _sentence(target, bad, word, verdict.why)
 
 
+def held(reason: HoldReason, target: TargetName, release: Release | None, verdict: Verdict) -> str:
+    """The same numbers where a gate holds: it accuses only behind the gates that ask for that."""
+    if reason in BLAMED:
+        return accusation(target, release, verdict)
+    if reason in _UNASKED and verdict.state is TriggerState.BREACHED:
+        return _sentence(target, release, "is ill", verdict.why)
+    return doubt(target, release, verdict)
+
+
 def doubt(target: TargetName, bad: Release | None, verdict: Verdict) -> str:
     """The same numbers, where they do not accuse the release."""
     beside = verdict.state is TriggerState.OK and verdict.evidence.get("side_by_side")
@@ -58,7 +78,8 @@ def doubt(target: TargetName, bad: Release | None, verdict: Verdict) -> str:
 
 def underway(running: RollbackStarted, current: Release | None, verdict: Verdict) -> str:
     """Of a breach while a rollback runs: the release that goes is not one that is not blamed."""
-    return _underway(running.target, running.bad, running.good, current, verdict)
+    change = (running.bad.version, running.good.version)
+    return _underway(running.target, change, current, verdict)
 
 
 def cause(running: RollbackStarted) -> str:
@@ -72,8 +93,13 @@ def cause(running: RollbackStarted) -> str:
     return f"{why}: v{running.bad.version} -> v{running.good.version}"
 
 
-def headline(decision: Decision, current: Release | None) -> str:
-    """What the decision rests on, in one sentence. `current`: the release that runs."""
+def headline(
+    decision: Decision, current: Release | None, running: tuple[int, int] | None = None
+) -> str:
+    """What the decision rests on, in one sentence. `current`: the release that runs.
+
+    `running`: from which version to which a rollback is under way, whatever the triggers say.
+    """
     if isinstance(decision, RollBack):
         return decision.why
     found = [v for v in decision.verdicts if v.trigger == decision.trigger]
@@ -81,9 +107,10 @@ def headline(decision: Decision, current: Release | None) -> str:
     if verdict is None:
         return _sentence(decision.target, current, "is not judged", "there are no triggers")
     if decision.reason is HoldReason.ROLLING_BACK and decision.bad and decision.good:
-        return _underway(decision.target, decision.bad, decision.good, current, verdict)
-    word = accusation if decision.reason in BLAMED else doubt
-    return word(decision.target, decision.bad or current, verdict)
+        running = decision.bad.version, decision.good.version
+    if running is not None:
+        return _underway(decision.target, running, current, verdict)
+    return held(decision.reason, decision.target, decision.bad or current, verdict)
 
 
 def compares(verdict: Verdict) -> bool:
@@ -98,29 +125,33 @@ def odds_of(verdict: Verdict) -> float | None:
 
 
 def level(verdict: Verdict) -> str:
-    """quiet, watching, suspicious or act, as the evidence grows; empty where there is none.
+    """quiet, watching, suspicious or act, as the evidence grows; empty where nothing was counted.
 
     By default 20, 200 and 2,000 to 1: docs/detection.md. Another `evidence:` moves all three.
     """
     odds = odds_of(verdict)
-    if odds is None or not verdict.threshold:
+    if odds is None or not verdict.threshold or not verdict.samples:
         return ""
     return next((word for part, word in LEVELS if odds >= part * verdict.threshold), "quiet")
 
 
 def _underway(
-    target: TargetName, bad: Release, good: Release, current: Release | None, verdict: Verdict
+    target: TargetName, change: tuple[int, int], current: Release | None, verdict: Verdict
 ) -> str:
-    word = f"is being rolled back to v{good.version}"
-    if current is None or current.version == bad.version:
-        return _sentence(target, bad, word, verdict.why)
-    return _sentence(target, current, f"is put back in place of v{bad.version}", verdict.why)
+    bad, good = change
+    if current is None or current.version == bad:
+        return f"{target} v{bad} is being rolled back to v{good}: {verdict.why}"
+    return _sentence(target, current, f"is put back in place of v{bad}", verdict.why)
 
 
 def _telling(decision: Hold) -> Verdict | None:
-    """In peace: the comparison, where there is one; it says most."""
-    rank = sorted(decision.verdicts, key=lambda v: not compares(v))
-    return rank[0] if rank else None
+    """In peace: the comparison says most, once it has counted; else what has counted most."""
+    return max(decision.verdicts, key=_says, default=None)
+
+
+def _says(verdict: Verdict) -> tuple[bool, float]:
+    counted = verdict.samples > 0
+    return counted and compares(verdict), verdict.samples if counted else 0.0
 
 
 def _sentence(target: TargetName, release: Release | None, word: str, why: str) -> str:

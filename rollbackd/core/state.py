@@ -73,7 +73,7 @@ class TargetState:
         self.regressions = Regressions()
         self.rollbacks = Rollbacks()
         self.paused_until: float | None = None
-        self.paused_by = ""
+        self.paused_by = ""  # who, and why
         self.mode_set: ModeSet | None = None
         self.control_ok = True
         self.control_detail = ""
@@ -165,8 +165,8 @@ class TargetState:
         match fact:
             case ControlSeen(ok=ok, detail=detail):
                 self.control_ok, self.control_detail = ok, detail
-            case Paused(until=until, by=by):
-                self.paused_until, self.paused_by = until, by
+            case Paused(until=until):
+                self.paused_until, self.paused_by = until, f"{fact.by}: {fact.reason}".rstrip(": ")
             case Resumed():
                 self.paused_until, self.paused_by = None, ""
             case Unlocked():

@@ -17,7 +17,7 @@ from rollbackd.core.sentence import cause
 from rollbackd.core.snapshot import ProposalView, ReleaseView, RollbackView, TargetView
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import judge
-from rollbackd.core.wording import MINUTE, seconds
+from rollbackd.core.wording import MINUTE, pause, seconds
 
 
 def target_view(state: TargetState, policy: Policy, now: float) -> TargetView:
@@ -36,6 +36,7 @@ def target_view(state: TargetState, policy: Policy, now: float) -> TargetView:
         machines=state.deploys.machines or (),
         rollback=rollback_view(state.rollbacks.running, state.rollbacks.switched_at),
         paused_until=state.paused_until if state.paused(now) else None,
+        paused=_paused(state, now),
         locked_out=state.rollbacks.locked_out,
         cooldown_until=state.rollbacks.cooldown_until(safety),
         budget_left=state.rollbacks.budget_left(now, safety),
@@ -123,6 +124,11 @@ def _standing(ledger: Ledger, release: Release, current: Release | None) -> Stan
     if standing is Standing.UNKNOWN and release is current and seen_well:
         return Standing.GOOD  # as far as can be said before a successor comes
     return standing
+
+
+def _paused(state: TargetState, now: float) -> str:
+    until = state.paused_until if state.paused(now) else None
+    return "" if until is None else pause(until, state.paused_by, now)
 
 
 def _learning(state: TargetState) -> tuple[str, ...]:

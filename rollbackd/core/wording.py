@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import assert_never
 
 from rollbackd.core.burn_rate import ENOUGH_COVERED, BurnRate
@@ -24,12 +25,18 @@ _WORDS = {
     Comparison.BELOW: "below",
     Comparison.AT_MOST: "at most",
 }
+_FOUR_DIGITS, _READABLE = 1e4, 1e12
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 def count(number: float) -> str:
     """1,004, or 12.5 where there are fractions."""
     return f"{number:,.0f}" if number == round(number) else f"{number:,.1f}"
+
+
+def some(number: float, noun: str) -> str:
+    """1 look, 3 looks, 1,004 requests."""
+    return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
 
 
 def percent(ratio: float) -> str:
@@ -40,6 +47,11 @@ def plain(number: float) -> str:
     return f"{number:,.6g}"
 
 
+def figure(number: float) -> str:
+    """Four digits, or all of those before the point while people can read them."""
+    return f"{number:,.0f}" if _FOUR_DIGITS <= abs(number) < _READABLE else f"{number:.4g}"
+
+
 def seconds(duration: float) -> str:
     """0 s, 51 ms, 2.3 s, 4 min, 3 h, 2 d."""
     if 0 < duration < 1:
@@ -48,6 +60,12 @@ def seconds(duration: float) -> str:
         if duration < upto:
             return f"{duration / size:.3g} {unit}"
     return f"{duration / DAY:.3g} d"
+
+
+def pause(until: float, by: str, now: float) -> str:
+    """`paused for 34 min more by ann: a sale`; `by` is who, and why."""
+    left = "" if math.isinf(until) else f" for {seconds(until - now)} more"
+    return f"paused{left} by {by}"
 
 
 def threshold(watch: SignalWatch) -> float | None:
@@ -121,7 +139,7 @@ def _nothing(watch: SignalWatch, now: float) -> str:
     if gauge.burn is not None and gauge.looks and not gauge.burn.covered:
         return _uncovered(gauge.burn)
     if gauge.thin and gauge.looks:
-        return f"{count(gauge.samples)} of {count(watch.signal.min_samples)} samples needed"
+        return f"{count(gauge.samples)} of {some(watch.signal.min_samples, 'sample')} needed"
     if watch.thin:
         return "its samples do not tell"
     return f"no sample for {seconds(max(0.0, now - watch.seen_at))}"
@@ -143,12 +161,12 @@ def _measured(watch: SignalWatch) -> str:
             return f"{probe} {_looks(watch, failing=failing)}"
         case FailingMachines(bound=bound):
             compared = _against(bound, value, count(bound.limit))
-            return f"{probe} {count(value)} machines failing, {compared}"
+            return f"{probe}: {some(value, 'machine')} failing, {compared}"
         case RatioBound(bound=bound):
             of = f"({count(gauge.ratio.bad)} of {count(gauge.ratio.total)})"
             return f"{probe} {percent(value)} {of} {_against(bound, value, percent(bound.limit))}"
         case QuantileBound(quantile=quantile, bound=bound):
-            of = f"({count(gauge.histogram.total)} requests)"
+            of = f"({some(gauge.histogram.total, 'request')})"
             name = f"p{100 * quantile:.4g}"
             compared = _against(bound, value, seconds(bound.limit))
             return f"{probe} {name} {seconds(value)} {of} {compared}"
@@ -186,7 +204,9 @@ def _looks(watch: SignalWatch, *, failing: bool) -> str:
     word = "failing" if failing else "passing"
     if watch.signal.breaches is None:
         return word if watch.bad_since is not None else f"not {word}"
-    return f"{word} in {watch.tally.bad} of the last {len(watch.tally)} looks"
+    bad, looks = watch.tally.bad, len(watch.tally)
+    # Of one look there is no "last": it is the only one.
+    return f"{word} in {bad} of {'' if looks == 1 else 'the last '}{some(looks, 'look')}"
 
 
 def _against(bound: Bound, value: float, shown: str) -> str:

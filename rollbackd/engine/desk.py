@@ -55,6 +55,7 @@ class Desk(Control):
             "version": __version__,
             "started_at": self.started_at,
             "control_ok": snapshot.control_ok,
+            "stopped": self.engine.runner.stop.stopped,
             "config": {
                 "hash": snapshot.config_hash,
                 "ok": not self.reloader.error,
@@ -93,7 +94,8 @@ class Desk(Control):
             raise TemporaryError(f"{name} was not judged yet", hint="try again in a second")
         mass = self.engine.failing_in_mass(state.name, now)
         gates = explain(self.engine.policy, state, now, mass_failing=mass)
-        return shapes.explanation(decision, gates, self._view(name))
+        told = shapes.explanation(decision, gates, self._view(name))
+        return {**told, "stopped": self.engine.runner.stop.stopped}
 
     async def rollbacks(self, target: str | None, limit: int) -> JsonObject:
         name = None if target is None else self._state(target).policy.name

@@ -75,6 +75,7 @@ def target(view: TargetView, app: str = "") -> JsonObject:
         "mode_set": view.mode_set,
         "proposal": proposal(view.proposal),
         "paused_until": _number(view.paused_until),
+        "paused": view.paused,
         "locked_out": view.locked_out,
         "cooldown_until": _number(view.cooldown_until),
         "budget_left": view.budget_left,
@@ -102,15 +103,18 @@ def releases(view: TargetView) -> JsonObject:
 
 def explanation(made: Decision, gates: Sequence[GateSays], view: TargetView) -> JsonObject:
     """Why (not) now: the numbers, every gate, what would have to happen, where it would go."""
+    first = headline(made, _current(view), _change(view))
     return {
         "target": made.target,
         "mode": str(view.mode),
+        "paused": view.paused,
+        "locked_out": view.locked_out,
         "mode_set": view.mode_set,
         "release": _first(view.releases, current=True),
         "rollback": rollback(view.rollback),
-        "headline": headline(made, _current(view)),
+        "headline": first,
         "decision": decision(made),
-        "then": _then(made, headline(made, _current(view))),
+        "then": _then(made, first),
         "gates": [{"reason": str(g.reason), "holds": g.holds, "why": g.why} for g in gates],
         "triggers": [trigger(v) for v in made.verdicts],
         "to_act": list[Json](to_act(made, gates)),
@@ -125,7 +129,9 @@ def explanation(made: Decision, gates: Sequence[GateSays], view: TargetView) -> 
 
 def sentence(view: TargetView) -> str:
     """The first sentence about a target; empty before the first decision."""
-    return "" if view.decision is None else headline(view.decision, _current(view))
+    if view.decision is None:
+        return ""
+    return headline(view.decision, _current(view), _change(view))
 
 
 def past(row: JsonObject) -> JsonObject:
@@ -260,6 +266,11 @@ def _then(made: Decision, first: str) -> str:
 
 def _current(view: TargetView) -> Release | None:
     return next((r.release for r in view.releases if r.current), None)
+
+
+def _change(view: TargetView) -> tuple[int, int] | None:
+    running = view.rollback
+    return None if running is None else (running.bad_version, running.good_version)
 
 
 def _first(views: Sequence[ReleaseView], *, current: bool) -> JsonObject | None:

@@ -9,6 +9,7 @@ from html import escape
 from urllib.parse import quote
 
 from rollbackd.core.model import Json, JsonObject
+from rollbackd.core.wording import figure
 
 _STYLE = (
     "body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}"
@@ -42,6 +43,8 @@ def render(status: JsonObject) -> str:
         notes += f'<p class="bad">Configuration refused, the last good one runs: {_e(refused)}</p>'
     if status.get("control_ok") is False:
         notes += '<p class="bad">Our own connectivity is broken: nothing is done.</p>'
+    if status.get("stopped"):
+        notes += '<p class="bad">A STOP file is in the state directory: nothing is sent.</p>'
     again = '<meta http-equiv="refresh" content="10">'
     version = _e(status.get("version"))
     return f"{head('rollbackd', again)}<p>Version {version} · {_ALL}</p>{notes}{body}</html>"
@@ -68,14 +71,13 @@ def _target(target: JsonObject) -> str:
     if isinstance(release, dict):
         lines += f" · release v{_e(release.get('version'))}"
     if isinstance(decision, dict):
-        lines += (
-            f" · {_e(decision.get('kind'))}: {_e(decision.get('reason'))} {_e(target.get('then'))}"
-        )
+        then = f", {_e(target.get('then'))}" if target.get("then") else ""
+        lines += f" · {_e(decision.get('kind'))}: {_e(decision.get('reason'))}{then}"
     if target.get("headline"):
         lines += f"</p><p><strong>{_e(target.get('headline'))}</strong>"
     if target.get("relapse"):
         lines += f'</p><p class="bad">The current release {_e(target.get("relapse"))}'
-    for each in _list(target.get("learning")):
+    for each in (*_set_by_people(target), *_list(target.get("learning"))):
         lines += f"</p><p>{_e(each)}"
     return (
         f'<h2>{_e(target.get("name"))} <span class="{style}">{word}</span></h2>{lines}</p>'
@@ -87,6 +89,15 @@ def _target(target: JsonObject) -> str:
         + _releases(target)
         + _trial(target)
     )
+
+
+def _set_by_people(target: JsonObject) -> list[Json]:
+    lines: list[Json] = [target["paused"]] if target.get("paused") else []
+    if target.get("locked_out"):
+        lines.append("locked out: the last rollback did not help; look at it, then unlock")
+    if target.get("mode_set"):
+        lines.append(f"mode {target['mode_set']}")
+    return lines
 
 
 def _asked(target: JsonObject) -> str:
@@ -163,7 +174,7 @@ def _table(heads: tuple[str, ...], first: str, target: JsonObject, rows: str) ->
 def _cell(name: str, value: Json) -> str:
     if name == "at" and isinstance(value, int | float):
         return datetime.fromtimestamp(value, UTC).strftime("%H:%M:%S UTC")
-    return _e(f"{value:.4g}" if isinstance(value, float) else value)
+    return _e(figure(value) if isinstance(value, float) else value)
 
 
 def _e(value: Json) -> str:

@@ -93,7 +93,7 @@ def test_a_hold_in_peace_says_what_it_saw() -> None:
         target=SHOP,
         at=6,
         reason=HoldReason.PENDING,
-        why="health failing in 1 of the last 1 looks",
+        why="health failing in 1 of 1 look",
         trigger=world.target.triggers[0].name,
         evidence={"onset_at": 5, "failed": 1, "looks": 1},
         verdicts=(world.verdict(6),),

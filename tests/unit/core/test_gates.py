@@ -172,7 +172,7 @@ def test_paused_until_its_end_or_until_resumed() -> None:
     world = breached_world()
     world.tell(Paused(target=SHOP, at=140, until=150, by="eva", reason="migration"))
     assert world.reason(146) is R.PAUSED
-    assert says(world, R.PAUSED) == (True, "paused by eva for 4 s more")
+    assert says(world, R.PAUSED) == (True, "paused for 4 s more by eva: migration")
     assert target_view(world.state, world.policy, 146).paused_until == 150
     assert says(world, R.PAUSED, 150)[0] is False
     assert target_view(world.state, world.policy, 150).paused_until is None
@@ -264,7 +264,7 @@ def test_a_content_is_rolled_back_from_once() -> None:
 
     assert world.reason(546) is R.ALREADY_ROLLED_BACK
     assert says(world, R.ALREADY_ROLLED_BACK, 546)[1] == (
-        "v44 was rolled back from before, once is all"
+        "v44 has the content of v42 that was rolled back from: once is all"
     )
 
 
@@ -372,7 +372,9 @@ def test_only_quarantined_releases_are_none_to_go_back_to() -> None:
     world.fail(115)
 
     assert world.reason(116) is R.QUARANTINED_ONLY
-    assert says(world, R.QUARANTINED_ONLY, 116)[1] == "every earlier release was rolled back from"
+    assert says(world, R.QUARANTINED_ONLY, 116)[1] == (
+        "every earlier release of other content is quarantined"
+    )
     assert says(world, R.NO_GOOD_RELEASE, 116) == (False, "there are earlier releases")
 
 
@@ -468,7 +470,7 @@ def test_a_spent_budget_needs_approval() -> None:
 
     assert held.reason is R.BUDGET_SPENT
     assert held.why.endswith(
-        "2 rollbacks in 24 h are spent: the next one needs approval, and pages"
+        "the budget of 2 rollbacks in 24 h is spent: the next one needs approval, and pages"
     )
     assert held.evidence["caps"] == ["budget spent"]
     assert target_view(world.state, world.policy, 146).budget_left == 0

@@ -38,6 +38,7 @@ def verdict(
         since=0,
         value=odds,
         threshold=2000,
+        samples=1004 if odds is not None else 0,
         why=more.get("why", NUMBERS),
         evidence={} if odds is None else {"odds": odds},
     )
@@ -90,6 +91,45 @@ def test_in_peace_the_comparison_speaks(state: TriggerState, words: str) -> None
     decision = hold(HoldReason.OK, plain, verdict(state, 3))
 
     assert headline(decision, release(44)) == f"shop v43 {words}: {NUMBERS}"
+
+
+def test_a_comparison_that_has_counted_nothing_leaves_the_word_to_what_has_counted_most() -> None:
+    young = replace(verdict(TriggerState.OK, 1, why="nothing was counted yet"), samples=0)
+    plain = [
+        replace(verdict(TriggerState.OK, None, name=why, why=why), samples=samples)
+        for why, samples in (("12 looks", 12), ("errors 0 % (0 of 31)", 31))
+    ]
+
+    told = headline(hold(HoldReason.OK, young, *plain), release(43))
+
+    assert told == "shop v43 is well: errors 0 % (0 of 31)"
+    assert level(young) == ""
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        HoldReason.DEPLOY_IN_PROGRESS,
+        HoldReason.PAUSED,
+        HoldReason.LOCKED_OUT,
+        HoldReason.RELEASE_IS_ROLLBACK,
+        HoldReason.ALREADY_ROLLED_BACK,
+    ],
+)
+def test_where_nobody_asked_yet_who_is_to_blame_it_is_ill(reason: HoldReason) -> None:
+    assert headline(hold(reason, verdict()), None) == f"shop v43 is ill: {NUMBERS}"
+
+
+def test_while_a_rollback_runs_it_is_told_whatever_the_triggers_say() -> None:
+    quiet = replace(
+        hold(HoldReason.NO_DATA, verdict(TriggerState.NO_DATA, why="3 of 20")), bad=None
+    )
+
+    going = headline(quiet, release(43), (43, 42))
+    came = headline(quiet, release(44), (43, 42))
+
+    assert going == "shop v43 is being rolled back to v42: 3 of 20"
+    assert came == "shop v44 is put back in place of v43: 3 of 20"
 
 
 LOOKS = "health failing in 4 of the last 4 looks"

@@ -381,7 +381,7 @@ def test_failing_machines_are_counted_where_the_probe_counts_them() -> None:
     world.check(20, "failed", "machines", failing_machines=2)
 
     assert state(world, 20) is BREACHED
-    assert world.verdict(20).why == "machines 2 machines failing, above 1"
+    assert world.verdict(20).why == "machines: 2 machines failing, above 1"
     assert world.verdict(20).threshold == 1
 
 

@@ -143,7 +143,7 @@ async def test_where_a_gate_holds_the_answer_says_which_and_how_long_it_stands(
         await until(lambda: bench.engine.states[SHOP].rollbacks.running is not None)
 
     assert (answer["result"], answer["reason"], answer["stands_until"]) == ("held", "paused", 746)
-    assert "paused by bob" in str(answer["why"])
+    assert "by bob: look" in str(answer["why"])
     (begun,) = await bench.store.history(SHOP, 10)
     assert (begun["plan_hash"], begun["requested_by"]) == ("abcd", "eva")
 
@@ -300,6 +300,15 @@ async def test_what_is_no_rollback_or_is_over_cannot_be_aborted_or_undone(bench:
             await order("r7", reason="x", by="eva")
 
 
+async def test_what_is_only_asked_is_approved_or_rejected_not_ended(bench: Bench) -> None:
+    async with turning(bench) as desk:
+        await ask(bench)
+        for order in (desk.abort, desk.undo):
+            with pytest.raises(UsageError, match="did not begin, it is asked") as refused:
+                await order(ID, reason="x", by="eva")
+            assert refused.value.hint == f"rollbackd approve {ID}, or reject it"
+
+
 async def test_undo_puts_the_release_back_and_counts_a_false_alarm(bench: Bench) -> None:
     bench.metrics.adopt(bench.engine.policy)
     async with turning(bench) as desk:
@@ -317,6 +326,12 @@ async def test_undo_puts_the_release_back_and_counts_a_false_alarm(bench: Bench)
         undone = await desk.undo(begun, reason="the load test", by="eva")
         await until(lambda: bench.engine.states[SHOP].rollbacks.running is not None)
         state = bench.engine.states[SHOP]
+
+        await until(ends(bench, "recovered"))
+        for order, said in ((desk.undo, "is an undo itself"), (desk.abort, "is over: succeeded")):
+            with pytest.raises(Rejected, match=said) as refused:
+                await order(str(undone["rollback"]), reason="x", by="eva")
+            assert "rollbackd undo" not in refused.value.hint  # which could not be done
 
     (row, _) = await bench.store.history(SHOP, 10)
     assert (undone["undoes"], undone["to_version"]) == (begun, 42)

@@ -13,7 +13,7 @@ from rollbackd.core.model import (
 from rollbackd.core.runbook import Phase, Plan, Step
 from rollbackd.core.snapshot import RollbackView
 from rollbackd.telemetry import shapes
-from rollbackd.telemetry.advice import WOULD_NEED, to_act
+from rollbackd.telemetry.advice import ANEW, WOULD_NEED, to_act
 from rollbackd.telemetry.shapes import About
 from tests import support_views as views
 
@@ -173,6 +173,26 @@ def test_a_hold_that_no_gate_names_is_still_explained() -> None:
     lines = to_act(views.hold(HoldReason.ASLEEP, verdicts=breached), [])
 
     assert lines == [WOULD_NEED[HoldReason.ASLEEP]]
+
+
+def test_while_a_rollback_runs_it_has_to_end_and_nothing_else_counts() -> None:
+    gates = [
+        GateSays(reason=HoldReason.ROLLING_BACK, holds=True, why="r1 is under way"),
+        GateSays(reason=HoldReason.RELEASE_IS_ROLLBACK, holds=True, why="v43 was put back"),
+    ]
+
+    lines = to_act(views.hold(HoldReason.OK), gates)
+
+    assert lines == ["the rollback that is running has to end (r1 is under way)"]
+
+
+def test_what_was_rejected_is_not_something_to_approve() -> None:
+    breached = (views.verdict(TriggerState.BREACHED),)
+    gates = [GateSays(reason=HoldReason.AWAITING_APPROVAL, holds=True, why="rejected by bob: sale")]
+
+    lines = to_act(views.hold(HoldReason.AWAITING_APPROVAL, verdicts=breached), gates)
+
+    assert lines == [f"{ANEW} (rejected by bob: sale)"]
 
 
 def test_a_decision_to_roll_back_needs_nothing_more() -> None:

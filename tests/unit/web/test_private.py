@@ -459,6 +459,27 @@ async def test_the_page_says_what_is_still_learned_and_what_came_back() -> None:
     assert "would have" not in text
 
 
+def test_the_page_says_what_people_set() -> None:
+    view = shapes.target(
+        views.target(
+            paused="paused for 34 min more by ann: a <sale>",
+            locked_out=True,
+            mode_set="approve, set by ann: launch",
+            verdicts=(views.verdict(value=23048.2),),
+        )
+    )
+
+    text = page.render({"targets": [view], "stopped": True})
+
+    assert "<p>paused for 34 min more by ann: a &lt;sale&gt;</p>" in text
+    assert "<p>locked out: the last rollback did not help" in text
+    assert "<p>mode approve, set by ann: launch</p>" in text
+    assert "A STOP file is in the state directory" in text
+    assert "<td>23,048</td>" in text
+    assert " · hold: ok</p>" in text
+    assert "STOP" not in page.render({"targets": [view], "stopped": False})
+
+
 @pytest.mark.parametrize("word", ["bless", "quarantine", "unquarantine"])
 async def test_what_is_said_of_a_release_names_it_and_why(word: str) -> None:
     desk = FakeDesk()

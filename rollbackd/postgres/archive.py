@@ -20,6 +20,7 @@ from rollbackd.postgres.connection import Connection
 _MAGIC: Final = b"PGDMP"
 _NAME: Final = rb'("(?:[^"]|"")*"|[^". ]+)'
 _COPY: Final = re.compile(rb"^COPY " + _NAME + rb"\." + _NAME + rb" (.*?) ?FROM stdin;$")
+_COLUMN: Final = re.compile(r'"(?:[^"]|"")*"|[^",() ]+')
 _END: Final = b"\\."
 _DIGEST_BYTES: Final = 16
 _MODULUS: Final = 1 << (8 * _DIGEST_BYTES)
@@ -42,6 +43,11 @@ class Rows:
     columns: str = ""
     count: int = 0
     digest: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns, unquoted, in their order."""
+        return tuple(_unquoted(name.encode()) for name in _COLUMN.findall(self.columns))
 
     def add(self, line: bytes) -> None:
         hashed = hashlib.blake2b(line, digest_size=_DIGEST_BYTES).digest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator
@@ -10,10 +11,10 @@ from pathlib import Path
 import psycopg
 from pydantic import SecretStr
 
-from rollbackd.core.ports import Clock
 from rollbackd.postgres import clone, snapshot, tools
 from rollbackd.postgres.archive import Archive, BadSnapshot, read_live
 from rollbackd.postgres.connection import Connection, connect
+from rollbackd.postgres.one_commit import Deadline
 from rollbackd.postgres.snapshot_files import Snapshot
 
 
@@ -23,23 +24,39 @@ async def restored(
     source: Connection,
     chosen: Snapshot,
     *,
-    limit_seconds: float,
-    clock: Clock,
+    deadline: Deadline,
 ) -> AsyncIterator[tuple[Connection, Archive]]:
-    """A session where every table has the very rows of the snapshot. BadSnapshot otherwise."""
-    expected = await snapshot.origin(source)
-    archive = await snapshot.verified(chosen, expected, limit_seconds=limit_seconds)
+    """A session where every table has the very rows of the snapshot. BadSnapshot otherwise, and
+    OutOfTime where that lasts too long.
+    """
     async with contextlib.AsyncExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollbackd-beside-"))
-        owner, _ = await stack.enter_async_context(clone.place(url, source, clock))
-        connection = await stack.enter_async_context(await connect(owner, name="restored"))
-        around = Path(directory) / "around.dump"
-        await clone.surroundings(source, around, chosen.manifest.schemas, limit_seconds)
-        if around.exists() and around.stat().st_size:
-            await clone.load(connection, around, limit_seconds)
-        await _restore(connection, chosen, limit_seconds)
-        await _compare(connection, archive)
-        yield connection, archive
+        try:
+            async with asyncio.timeout(deadline.left()):
+                made = await _made(stack, url, source, chosen, deadline)
+        except (TimeoutError, tools.TookTooLong) as error:
+            raise deadline.over() from error
+        yield made
+
+
+async def _made(
+    stack: contextlib.AsyncExitStack,
+    url: SecretStr,
+    source: Connection,
+    chosen: Snapshot,
+    deadline: Deadline,
+) -> tuple[Connection, Archive]:
+    expected = await snapshot.origin(source)
+    archive = await snapshot.verified(chosen, expected, limit_seconds=deadline.left())
+    directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollbackd-beside-"))
+    owner, _ = await stack.enter_async_context(clone.place(url, source, deadline.clock))
+    connection = await stack.enter_async_context(await connect(owner, name="restored"))
+    around = Path(directory) / "around.dump"
+    await clone.surroundings(source, around, chosen.manifest.schemas, deadline.left())
+    if around.exists() and around.stat().st_size:
+        await clone.load(connection, around, deadline.left())
+    await _restore(connection, chosen, deadline.left())
+    await compare(connection, archive)
+    return connection, archive
 
 
 async def _restore(connection: Connection, chosen: Snapshot, limit_seconds: float) -> None:
@@ -54,7 +71,8 @@ async def _restore(connection: Connection, chosen: Snapshot, limit_seconds: floa
         )
 
 
-async def _compare(connection: Connection, archive: Archive) -> None:
+async def compare(connection: Connection, archive: Archive) -> None:
+    """Every table with what is in the file. BadSnapshot names the first that differs."""
     for table, rows in sorted(archive.tables.items()):
         name = ".".join(table)
         try:

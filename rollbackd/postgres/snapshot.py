@@ -26,7 +26,7 @@ from rollbackd.core.errors import PermanentError
 from rollbackd.core.ports import Clock
 from rollbackd.postgres import archive, histories, tools
 from rollbackd.postgres import snapshot_files as files
-from rollbackd.postgres.archive import BadSnapshot, Table
+from rollbackd.postgres.archive import BadSnapshot
 from rollbackd.postgres.connection import Connection, connect, problem
 from rollbackd.postgres.fingerprint import fingerprint
 from rollbackd.postgres.snapshot_files import Manifest, Origin, Snapshot
@@ -78,7 +78,7 @@ async def take(
     part = directory / f"{name}.part"
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        dumped = await _dump(url, part, schemas, tools_of, limit_seconds, directory)
+        dumped = await _dump(url, part, schemas, tools_of, limit_seconds)
         await asyncio.to_thread(files.sync, part)
         manifest = replace(
             dumped,
@@ -134,7 +134,6 @@ async def _dump(
     named: Sequence[str],
     tools_of: Sequence[History] | None,
     limit_seconds: float,
-    directory: Path,
 ) -> Manifest:
     """Count and dump one and the same moment; the file's own figures are left to the caller."""
     async with await connect(url, name="snapshot") as connection:
@@ -147,7 +146,7 @@ async def _dump(
             schemas = tuple(dict.fromkeys((*named, *more)))
             before = await fingerprint(connection, schemas)
             tables = await (await connection.execute(_TABLES, [list(schemas)])).fetchall()
-            _room(directory, sum(size for _, _, size in tables))
+            _room(part.parent, sum(size for _, _, size in tables))
             exported = await (await connection.execute("SELECT pg_export_snapshot()")).fetchone()
             assert exported is not None
             await tools.run_async(

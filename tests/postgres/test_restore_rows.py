@@ -50,7 +50,12 @@ async def restore(url: str, chosen: Snapshot, how: How, *tables: Table) -> RowsR
         policy=DatabasePolicy(),
         run="test",
         clock=SystemClock(),
+        journal=noted,
     )
+
+
+async def noted(xid: str) -> None:
+    assert xid.isdigit()
 
 
 def ask(url: str, query: str) -> object:

@@ -137,7 +137,14 @@ class Daemon(AbstractContextManager["Daemon"]):
 
 
 def target_path(target: str, rest: str = "") -> str:
-    return f"/api/v1/targets/{quote(target, safe='')}{rest}"
+    return f"/api/v1/targets/{in_path(target)}{rest}"
+
+
+def in_path(name: str) -> str:
+    """As a part of an address. Raises UsageError for what cannot be one: no name is like it."""
+    if not name.strip() or "/" in name or name in {".", ".."}:
+        raise UsageError(f"{name!r} is no name", hint="rollbackd status and history show them")
+    return quote(name, safe="")
 
 
 def objects(value: Json) -> list[JsonObject]:

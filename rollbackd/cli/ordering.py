@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import Annotated, TypeAlias
-from urllib.parse import quote
 
 import typer
 
-from rollbackd.cli.client import Daemon
+from rollbackd.cli.client import Daemon, in_path
 from rollbackd.core.errors import UsageError
 from rollbackd.core.model import JsonObject
 
@@ -26,7 +25,7 @@ By: TypeAlias = Annotated[
 def order(kind: str, name: str, word: str, body: JsonObject, *, by: str) -> JsonObject:
     """Send it; `kind` is proposals or rollbacks."""
     with Daemon(by=by) as daemon:
-        return daemon.post(f"/api/v1/{kind}/{quote(name, safe='')}/{word}", body)
+        return daemon.post(f"/api/v1/{kind}/{in_path(name)}/{word}", body)
 
 
 def said(reason: str, word: str) -> str:

@@ -95,10 +95,10 @@ class Control:
         """End one that stands still, or one under way that has changed nothing yet."""
         journal = await self._journal(rollback)
         if journal.state.terminal:
-            raise Rejected(
-                f"{rollback} is over: {journal.state.value}",
-                hint=f"to put v{journal.plan.from_version} back: rollbackd undo {rollback}",
-            )
+            back = f"to put v{journal.plan.from_version} back: rollbackd undo {rollback}"
+            final = _no_undo(await self.rollback(rollback))
+            hint = "rollbackd history says how it ended" if final else back
+            raise Rejected(f"{rollback} is over: {journal.state.value}", hint=hint)
         held = await self.engine.runner.abort(journal.plan.rollback, by=by, reason=reason)
         tell("abort", journal.plan.target, by=by, reason=reason, rollback=rollback)
         return {**shapes.past(await self.rollback(rollback)), "held": held}
@@ -106,14 +106,13 @@ class Control:
     async def undo(self, rollback: str, *, reason: str, by: str) -> JsonObject:
         """A false alarm: the release that was rolled back from is put back, and not blamed."""
         journal = await self._journal(rollback)
-        past = await self.rollback(rollback)
+        final = _no_undo(await self.rollback(rollback))
         plan = journal.plan
         state = self._state(plan.target)
         if not journal.state.terminal:
             raise Rejected(f"{rollback} is not over", hint=f"rollbackd abort {rollback}, or wait")
-        if past["outcome"] not in UNDOABLE or past["undoes"]:
-            what = "is an undo itself" if past["undoes"] else f"ended {past['outcome']}"
-            raise Rejected(f"{rollback} {what}", hint=f"rollbackd rollback {plan.target} --to …")
+        if final:
+            raise Rejected(f"{rollback} {final}", hint=f"rollbackd rollback {plan.target} --to …")
         newest = state.rollbacks.newest
         if newest is not None and newest.undoes == plan.rollback:
             raise Rejected(
@@ -194,6 +193,12 @@ class Control:
 
     async def _journal(self, rollback: str) -> Journal:
         found = await self.store.journal(RollbackId(rollback))
+        asked = (state.rollbacks.proposal for state in self.engine.states.values())
+        if found is None and any(one is not None and one.rollback == rollback for one in asked):
+            raise UsageError(
+                f"{rollback} did not begin, it is asked",
+                hint=f"rollbackd approve {rollback}, or reject it",
+            )
         if found is None:
             raise UsageError(f"no rollback {rollback!r}", hint="rollbackd history lists them")
         return found
@@ -244,6 +249,13 @@ class Control:
 
 def tell(order: str, target: TargetName, **words: object) -> None:
     log.warning(events.ORDER_TAKEN, order=order, target=target, **words)
+
+
+def _no_undo(past: JsonObject) -> str:
+    """Why this rollback of the history cannot be undone; empty where it can."""
+    if past["undoes"]:
+        return "is an undo itself"
+    return "" if past["outcome"] in UNDOABLE else f"ended {past['outcome']}"
 
 
 def _mode(text: str) -> Mode:

@@ -182,6 +182,7 @@ async def test_a_false_alarm_is_undone_and_the_release_not_blamed_again(tmp_path
         code, out, _ = await command(daemon, "releases", "shop", "--json")
         standing = {r["version"]: r for r in json.loads(out)["releases"]}
         twice = await command(daemon, "undo", past["id"], "--reason", "again")
+        late = await command(daemon, "abort", again["id"], "--reason", "again")
 
         assert again["outcome"] == "recovered"
         assert again["detail"].startswith("error-rate is "), again["detail"]
@@ -190,7 +191,8 @@ async def test_a_false_alarm_is_undone_and_the_release_not_blamed_again(tmp_path
         assert code == 0
         assert standing[2]["standing"] != "quarantined"
         assert standing[1]["standing"] == "good"
-        assert twice[0] == 1
+        assert twice[0] == late[0] == 1
+        assert "rollbackd undo" not in late[2]  # an undo cannot be undone
         await until(lambda: _reason_is(daemon, "release_is_rollback"), 60)
         target = await daemon.target()
         assert target is not None

@@ -62,6 +62,20 @@ def test_the_others_need_a_reason_and_say_what_was_done(
     assert served.desk.orders[0]["by"] == "ann"
 
 
+@pytest.mark.parametrize("name", ["", " ", "..", "a/b", "../shop"])
+@pytest.mark.parametrize("order", ["approve", "reject", "abort", "undo", "pause", "unlock", "set"])
+def test_what_can_be_no_name_is_not_asked_for(
+    rollbackd: Run, served: Served, order: str, name: str
+) -> None:
+    words = {"approve": (), "pause": ("--for", "1h"), "set": ("mode=observe",)}
+
+    told = rollbackd(order, name, *words.get(order, ()), *WHY)
+
+    assert told.exit_code == 2
+    assert told.stderr == f"error: {name!r} is no name (rollbackd status and history show them)\n"
+    assert served.desk.orders == []
+
+
 def test_a_refusal_is_one_line_and_a_finding(rollbackd: Run, served: Served) -> None:
     served.desk.refusal = errors.Rejected("r1 has begun to change machines", hint="undo it then")
 

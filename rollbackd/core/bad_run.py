@@ -26,9 +26,9 @@ class BadRun:
         self.won = self.bad = self.total = 0.0
 
     def add(self, start_at: float, bad: float, total: float, ratio: float) -> None:
-        """One tick with data. `ratio`: observed over tolerated share."""
-        if ratio <= 1 and not self.won:
-            return  # nothing was won, nothing is lost
+        """One tick with data. `ratio`: observed over tolerated share. Where nothing was won a good
+        tick loses nothing, so it need not come here.
+        """
         self.won = min(self.won + math.log(1 + BET * (ratio - 1)), WON_AT_MOST)
         if self.won <= 0:
             self.stop()

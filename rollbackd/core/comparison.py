@@ -15,7 +15,7 @@ from rollbackd.core.bounds import telling_bound
 from rollbackd.core.evidence import Evidence, cap_of
 from rollbackd.core.frozen import LEAST_SECONDS, LEAST_TICKS
 from rollbackd.core.model import Json, JsonObject
-from rollbackd.core.rows import Counted, Ticks, added
+from rollbackd.core.rows import Counted, Row, Ticks, added
 from rollbackd.core.stream import Stream
 
 TIMES: Final = 1.5
@@ -28,7 +28,7 @@ class Arm:
     __slots__ = ("row", "seen_at")
 
     def __init__(self) -> None:
-        self.row: list[float] | None = None
+        self.row: Row | None = None
         self.seen_at = -math.inf
 
 
@@ -43,7 +43,7 @@ class Comparison:
         self.bounds: tuple[float, ...] | None = None
         self.bound = 0
         self.sums = [0.0, 0.0, 0.0, 0.0]  # bad and total, new and old
-        self.before: list[float] | None = None  # the old machines until it started
+        self.before: Row | None = None  # the old machines until it started
         rows = math.ceil(OLD_KEPT_SECONDS / stream.tick_seconds)
         self.old_ticks: deque[tuple[float, float]] = deque(maxlen=rows)
         self.run_since: float | None = None

@@ -14,6 +14,7 @@ from typing import Final
 from rollbackd.core.model import JsonObject
 
 BETS: Final = (0.1, 0.3, 0.6, 0.9)
+A, B, C, D = BETS
 FIRST_SHARE: Final = 0.5  # of the stake: it broke with the release itself
 ONSET_MEAN_SECONDS: Final = 300.0  # the rest: it broke later, exponentially
 CRUMBS: Final = 1e-9  # of the stake are none: an idle app's evidence stands still in the end
@@ -79,17 +80,17 @@ class Evidence:
             a, b, c, d = a + stake, b + stake, c + stake, d + stake
         elif ratio <= 1:
             over = ratio - 1
-            a, b = (a + stake) * (1 + BETS[0] * over), (b + stake) * (1 + BETS[1] * over)
-            c, d = (c + stake) * (1 + BETS[2] * over), (d + stake) * (1 + BETS[3] * over)
+            a, b = (a + stake) * (1 + A * over), (b + stake) * (1 + B * over)
+            c, d = (c + stake) * (1 + C * over), (d + stake) * (1 + D * over)
             self._warm = self._warm and warm
             if self._run_cap is not None:
                 self._rest_well(tolerated)
         else:
             over, cap = ratio - 1, self._cap_now()
-            a = (a + stake) * (f if (f := 1 + BETS[0] * over) < cap else cap)
-            b = (b + stake) * (f if (f := 1 + BETS[1] * over) < cap else cap)
-            c = (c + stake) * (f if (f := 1 + BETS[2] * over) < cap else cap)
-            d = (d + stake) * (f if (f := 1 + BETS[3] * over) < cap else cap)
+            a = (a + stake) * (f if (f := 1 + A * over) < cap else cap)
+            b = (b + stake) * (f if (f := 1 + B * over) < cap else cap)
+            c = (c + stake) * (f if (f := 1 + C * over) < cap else cap)
+            d = (d + stake) * (f if (f := 1 + D * over) < cap else cap)
             if a + b + c + d > CEILING:
                 a, b, c, d = (min(s, CEILING) for s in (a, b, c, d))
             self._warm = self._warm and warm

@@ -48,8 +48,9 @@ class HardDown:
 
     def __init__(self, need: int | None) -> None:
         self.need = need
+        self._ok = self._failed = 0
+        self._bad = self._total = 0.0
         self.stop()
-        self._clear()
 
     def stop(self) -> None:
         """Whatever stood together does no more."""
@@ -79,7 +80,8 @@ class HardDown:
         failed, bad, total = self._failed, self._bad, self._total
         looked, counted = bool(self._ok or failed), total >= DOWN_EVENTS
         up = (looked and self._ok > 0) or (counted and bad < DOWN_SHARE * total)
-        self._clear()
+        self._ok = self._failed = 0
+        self._bad = self._total = 0.0
         if self.streak:
             self._steady = self._steady.difference(gapped)
             if not self._steady:
@@ -101,10 +103,6 @@ class HardDown:
         self.streak_total += total
         self.fired = self.fired or (self.need is not None and self.streak >= self.need)
         return True
-
-    def _clear(self) -> None:
-        self._ok = self._failed = 0
-        self._bad = self._total = 0.0
 
     def as_json(self) -> JsonObject:
         return {

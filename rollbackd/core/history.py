@@ -13,6 +13,7 @@ import zlib
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from rollbackd.core.bounds import WANTED_EXCEEDANCE
@@ -58,47 +59,52 @@ class Stretch:
 class History:
     """Stretches of ticks, oldest first, and the one being written."""
 
-    __slots__ = ("_empty", "_end_at", "_full", "_nothing", "_open", "_start_at", "at_most_seconds",
-                 "bounds", "covered_seconds", "stretches")  # fmt: skip
+    __slots__ = ("_empty", "_end_at", "_flat", "_newest", "_nothing", "_rows", "_start_at",
+                 "at_most_seconds", "bounds", "covered_seconds", "stretches")  # fmt: skip
 
     def __init__(self, at_most_seconds: float, bounds: tuple[float, ...]) -> None:
         self.at_most_seconds = at_most_seconds
         self.bounds = bounds
         self.stretches: list[Stretch] = []
         self.covered_seconds = 0.0  # of the open stretch
-        self._open = array("d")
+        self._flat, self._rows, self._empty = array("d"), 0, 0
+        self._newest: list[Row] = []  # of the open stretch: a tick only puts its row here
         self._start_at = self._end_at = 0.0
-        self._empty = 0
-        self._measure()
-
-    def _measure(self) -> None:
-        self._nothing = [0.0] * (1 + len(self.bounds))
-        self._full = ROWS * len(self._nothing)
+        self._nothing = (0.0,) * (1 + len(bounds))
 
     def add(self, start_at: float, end_at: float, row: Row | None) -> None:
         """One tick. None: nothing was seen in it."""
-        if row is None:
-            if not self._open:
-                return
-            self._empty += 1
-            self._open.extend(self._nothing)
-        else:
-            if not self._open:
-                self._start_at = start_at
+        if row is not None:
             self._empty = 0
-            self._open.extend(row)
+            if not self._rows:
+                self._start_at = start_at
+        elif self._rows:
+            self._empty += 1
+            row = self._nothing
+        else:
+            return
+        self._newest.append(row)
+        self._rows += 1
         self._end_at = end_at
-        if self._empty >= EMPTY_ROWS or len(self._open) >= self._full:
+        if self._rows >= ROWS or self._empty >= EMPTY_ROWS:
             self.cut()
+
+    @property
+    def _open(self) -> array[float]:
+        """The open stretch."""
+        if self._newest:
+            self._flat.extend(chain.from_iterable(self._newest))
+            self._newest.clear()
+        return self._flat
 
     def cut(self) -> None:
         """End the open stretch here, and forget what is too old."""
-        if not self._open:
+        if not self._rows:
             return
         self.stretches.append(
             _pack(self._start_at, self._end_at, self._open, self.bounds, self.covered_seconds)
         )
-        self._open, self.covered_seconds, self._empty = array("d"), 0.0, 0
+        self._flat, self._rows, self._empty, self.covered_seconds = array("d"), 0, 0, 0.0
         oldest = self._end_at - self.at_most_seconds
         while self.stretches[0].end_at <= oldest:
             del self.stretches[0]
@@ -107,8 +113,7 @@ class History:
         """Count by these bounds from here on."""
         if bounds != self.bounds:
             self.cut()
-            self.bounds = bounds
-            self._measure()
+            self.bounds, self._nothing = bounds, (0.0,) * (1 + len(bounds))
 
     def strike(self, since: float) -> None:
         """Forget what began at `since` or later; a stretch must have been cut there."""
@@ -134,7 +139,7 @@ class History:
         """Where it begins; inf while it is empty."""
         if self.stretches:
             return self.stretches[0].start_at
-        return self._start_at if self._open else math.inf
+        return self._start_at if self._rows else math.inf
 
     def covered(self, until: float = math.inf) -> float:
         """Seconds seen without a gap, in stretches that began before `until`."""
@@ -145,8 +150,8 @@ class History:
         """Total, then bad per bound, over all that was counted by the bounds of now."""
         found = [s.sums for s in self.stretches if s.bounds == self.bounds and s.start_at < until]
         if until == math.inf:
-            width = 1 + len(self.bounds)
-            found.append(tuple(math.fsum(self._open[i::width]) for i in range(width)))
+            width, opened = 1 + len(self.bounds), self._open
+            found.append(tuple(math.fsum(opened[i::width]) for i in range(width)))
         return [math.fsum(column) for column in zip(*found, strict=True)] if found else [0.0]
 
     def ticks(self, bound: int, until: float = math.inf) -> Ticks:
@@ -166,8 +171,8 @@ class History:
 
     def tail(self, bound: int, rows: int) -> Ticks:
         """The newest rows only."""
-        width = 1 + len(self.bounds)
-        bad, total = self._open[1 + bound :: width].tolist(), self._open[::width].tolist()
+        width, opened = 1 + len(self.bounds), self._open
+        bad, total = opened[1 + bound :: width].tolist(), opened[::width].tolist()
         for stretch in reversed(self.stretches):
             if len(total) >= rows:
                 break
@@ -179,7 +184,8 @@ class History:
     @property
     def size(self) -> int:
         """Bytes of all counts."""
-        return sum(s.size for s in self.stretches) + self._open.itemsize * len(self._open)
+        opened = self._open
+        return sum(s.size for s in self.stretches) + opened.itemsize * len(opened)
 
     def as_json(self) -> JsonObject:
         return {
@@ -194,11 +200,12 @@ class History:
 
     def restore(self, kept: JsonObject) -> None:
         self.bounds = _floats(kept["bounds"])
-        self._measure()
+        self._nothing = (0.0,) * (1 + len(self.bounds))
         stretches = kept["stretches"]
         assert isinstance(stretches, list), "written by as_json"
         self.stretches = [_stretch_of(s) for s in stretches if isinstance(s, dict)]
-        self._open = array("d", _floats(kept["open"]))
+        self._flat, self._newest = array("d", _floats(kept["open"])), []
+        self._rows = len(self._flat) // len(self._nothing)
         self.covered_seconds, self._start_at, self._end_at, empty = _floats(
             [kept["covered"], kept["start"], kept["end"], kept["empty"]]
         )

@@ -27,6 +27,7 @@ class Judged:
 
     def __init__(self, rule: Regression, probes: Mapping[ProbeName, ProbePolicy]) -> None:
         self.rule = rule
+        self.worth_a_look = min(WATCHING, rule.odds)
         self.probes = probes
         self.streams = streams_of(rule, probes)
         self.fed_by = {
@@ -54,7 +55,7 @@ class Judged:
             return TriggerState.BREACHED
         if self.ill_before() is not None:
             return TriggerState.NO_DATA
-        return TriggerState.PENDING if self.odds >= WATCHING else TriggerState.OK
+        return TriggerState.PENDING if self.reaches(WATCHING) else TriggerState.OK
 
     def why(self, now: float) -> str:
         """One line, numbers first."""
@@ -108,7 +109,7 @@ class Judged:
     def fresh(self, now: float) -> bool:
         """Whether anything was seen lately."""
         for stream in self.streams.values():
-            if stream.fresh(now):
+            if now - stream.seen_at <= stream.max_age_seconds:
                 return True
         return self.compares and self.sides.fresh(now)
 
@@ -131,14 +132,28 @@ class Judged:
         found = [*runs, self.hard.since if self.hard.fired else None, self.sides.onset]
         return min((at for at in found if at is not None), default=None)
 
+    def reaches(self, odds: float) -> bool:
+        """Whether the evidence is that much. A mean is never above the largest, so where no stream
+        alone has it, nothing has to be added up: that is nearly every tick.
+        """
+        if not (self.sides.on or self.held_odds):
+            for stream in self.streams.values():
+                evidence = stream.evidence
+                if evidence is not None and evidence.odds >= odds:
+                    break
+            else:
+                return False
+        return self.odds >= odds
+
     @property
     def odds(self) -> float:
         """The evidence now, N to 1."""
-        if self.compares:
+        if self.sides.on:
             return self.sides.odds
         if self.frozen is None:
             return 1.0
-        return max(math.fsum([s.weight * s.odds for s in self.streams.values()]), self.held_odds)
+        weighed = math.fsum([s.weight * s.odds for s in self.streams.values()])
+        return max(weighed, self.held_odds)
 
     @property
     def samples(self) -> float:

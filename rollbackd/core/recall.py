@@ -35,7 +35,7 @@ def recalled(
     max_age_seconds: float,
 ) -> Recalled:
     """Those samples with after < at <= before that count by `bounds`."""
-    slots: dict[int, list[float]] = {}
+    slots: dict[int, Row] = {}
     covered, newest = 0.0, -math.inf
     for at, measure in samples:
         found = counted(measure, slow=slow)
@@ -51,7 +51,7 @@ def recalled(
 
 
 def _filled(
-    slots: dict[int, list[float]], tick_seconds: float, after: float
+    slots: dict[int, Row], tick_seconds: float, after: float
 ) -> list[tuple[float, float, Row]]:
     """Ticks without holes, but for long ones, in which nothing was known."""
     found: list[tuple[float, float, Row]] = []

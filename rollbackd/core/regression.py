@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Final
 
 from rollbackd.core import regression_kept
 from rollbackd.core.facts import Check, CheckOutcome, Measure, Ratio
@@ -26,6 +27,8 @@ from rollbackd.core.streams import (
     raise_carried,
     raise_recent,
 )
+
+VOTES: Final = ((1.0, 0.0), (1.0, 1.0))  # a tick that was not down, one that was
 
 
 class RegressionWatch(Judged):
@@ -55,15 +58,17 @@ class RegressionWatch(Judged):
                 measure = Check(outcome=outcome)  # refused, and another probe says: down
             if outcome is CheckOutcome.OK and (self.hard.streak or self.hard.fired):
                 self.hard.stop()  # an answer ends it at once, not at the end of the tick
+        end = self.clock.end
         for stream in self.fed_by.get(probe, ()):
             if not stream.arrive(at):
                 continue
             told = at - stream.delay_seconds
-            if told <= self.clock.end:
+            if told <= end:
                 self._count(stream, at, measure, counts=counts)
             else:
                 later = partial(self._count, stream, at, measure, counts=counts)
                 self.clock.place(told, later)
+                end = self.clock.end  # the first sample of all sets the grid
 
     def take_part(
         self, at: float, probe: ProbeName, measure: Measure, *, who: str, new: bool
@@ -138,9 +143,11 @@ class RegressionWatch(Judged):
         if self.excused and not excused:
             self._forget()
         self.excused = excused
-        while self.clock.end <= until:
+        clock = self.clock
+        while clock.end <= until:
             self._close_tick()
-            self.clock.skip_idle(until)
+            if clock.end <= until:
+                clock.skip_idle(until)
 
     @property
     def next_end(self) -> float | None:
@@ -161,9 +168,8 @@ class RegressionWatch(Judged):
 
     def _count(self, stream: Stream, at: float, measure: Measure, *, counts: bool) -> None:
         since = -math.inf if self.begun_at is None else self.begun_at
-        before = self.innocent_until
-        after = stream.take(at, measure, since=since, before=before, counts=counts)
-        if not after or stream.slow:
+        after = stream.take(at, measure, since=since, before=self.innocent_until, counts=counts)
+        if stream.slow or not after:
             return
         if isinstance(measure, Check):
             self.hard.look(ok=measure.outcome is CheckOutcome.OK)
@@ -171,22 +177,23 @@ class RegressionWatch(Judged):
             self.hard.count(measure.bad, measure.total)
 
     def _close_tick(self) -> None:
-        start, end = self.clock.start, self.clock.end
+        clock, hard = self.clock, self.hard
+        start, end = clock.start, clock.end
         age = self._age(start)
-        if age is not None:
+        if age is not None and self.sides.told_apart:
             self._compare(start, end, age)
-        late, neutral = False, self.compares
+        late, neutral = False, self.sides.on
         for stream in self.streams.values():
             late |= stream.close(start, end, age_seconds=age, neutral=neutral)
         if late:
             raise_recent(self)
-        neutral = neutral or age is None
-        gapped = {name for name, s in self.streams.items() if s.gapped} if self.hard.streak else ()
-        down = self.hard.close(start, gapped=gapped, neutral=neutral)
+        gapped = {name for name, s in self.streams.items() if s.gapped} if hard.streak else ()
+        down = hard.close(start, gapped=gapped, neutral=neutral or age is None)
         young = age is not None and age < WARM_SECONDS
-        self.downs.add(start, end, None if down is None or young else (1.0, float(down)))
-        self._cross(end)
-        self.clock.next()
+        self.downs.add(start, end, None if down is None or young else VOTES[down])
+        if self.crossed or self.held_odds or self.reaches(self.worth_a_look):
+            self._cross(end)
+        clock.next()
 
     def _age(self, start: float) -> float | None:
         if self.begun_at is None or self.at_once:

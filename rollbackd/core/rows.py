@@ -20,29 +20,43 @@ class Counted(NamedTuple):
     """One sample. `bounds` are seconds where slow ones are counted."""
 
     bounds: tuple[float, ...]
-    row: list[float]
+    row: Row
+
+
+ANSWERED: Final = Counted(PLAIN, (1.0, 0.0))
+FAILED: Final = Counted(PLAIN, (1.0, 1.0))
 
 
 def counted(measure: Measure, *, slow: bool) -> Counted | None:
     """`slow`: count the slow ones, not the failed ones. None: it counts nothing of the kind."""
-    match measure:
-        case Ratio(bad=bad, total=total) if total > 0 and not slow:
-            return Counted(PLAIN, [total, bad])
-        case Histogram(buckets=buckets) if buckets[-1][1] > 0 and len(buckets) > 1 and slow:
-            total = buckets[-1][1]
-            finite = buckets[:-1]
-            bounds = tuple([bound for bound, _ in finite])
-            return Counted(bounds, [total, *[total - count for _, count in finite]])
-        case Check(outcome=CheckOutcome.OK, seconds=float(seconds)) if slow:
-            return Counted(LOOK_BOUNDS, [1.0, *(float(seconds > b) for b in LOOK_BOUNDS)])
-        case Check(outcome=CheckOutcome.OK) if not slow:
-            return Counted(PLAIN, [1.0, 0.0])
-        case Check(outcome=CheckOutcome.FAILED) if not slow:
-            return Counted(PLAIN, [1.0, 1.0])
-        case _:
+    return slow_ones(measure) if slow else failed_ones(measure)
+
+
+def failed_ones(measure: Measure) -> Counted | None:
+    """Of requests or looks, how many failed. None: it counts neither."""
+    if isinstance(measure, Ratio):
+        return Counted(PLAIN, (measure.total, measure.bad)) if measure.total > 0 else None
+    if not isinstance(measure, Check) or measure.outcome is CheckOutcome.REFUSED:
+        return None
+    return ANSWERED if measure.outcome is CheckOutcome.OK else FAILED
+
+
+def slow_ones(measure: Measure) -> Counted | None:
+    """Of the requests or looks that were answered, how many took longer than each bound."""
+    if isinstance(measure, Histogram):
+        bounds, counts = zip(*measure.buckets, strict=True)
+        total = counts[-1]
+        if total <= 0 or len(counts) <= 1:
             return None
+        return Counted(bounds[:-1], [total, *[total - count for count in counts[:-1]]])
+    if not isinstance(measure, Check) or measure.outcome is not CheckOutcome.OK:
+        return None
+    seconds = measure.seconds
+    if seconds is None:
+        return None
+    return Counted(LOOK_BOUNDS, [1.0, *[float(seconds > bound) for bound in LOOK_BOUNDS]])
 
 
-def added(one: list[float] | None, other: list[float]) -> list[float]:
+def added(one: Row | None, other: Row) -> Row:
     """Both together; rows by the same bounds only."""
     return other if one is None else [a + b for a, b in zip(one, other, strict=True)]

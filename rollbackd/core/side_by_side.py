@@ -35,8 +35,6 @@ class SideBySide:
 
     def close(self, start_at: float, end_at: float, *, age_seconds: float) -> None:
         """End the tick. `age_seconds` of the release as it began."""
-        if not self._taken and not self.on:
-            return  # no machine was told apart
         serving = [c for c in self.comparisons.values() if c.both(end_at)]
         self.on = self.on or bool(serving)
         if serving and not self.started and age_seconds >= GRACE_SECONDS:
@@ -52,6 +50,11 @@ class SideBySide:
         """What was counted accuses nobody any more."""
         for comparison in self.comparisons.values():
             comparison.forget()
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether any machine ever was."""
+        return self.on or bool(self._taken)
 
     def serving(self, now: float) -> bool:
         """Whether machines of both releases were seen lately."""

@@ -12,16 +12,15 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from rollbackd.core.bad_run import BadRun
-from rollbackd.core.bounds import telling_bound
 from rollbackd.core.evidence import Evidence, cap_of
 from rollbackd.core.facts import Histogram, Measure, MeasureKind, Ratio
-from rollbackd.core.frozen import Baseline, Past
+from rollbackd.core.frozen import Baseline
 from rollbackd.core.history import History
 from rollbackd.core.kinds import LATENCY, Kind
 from rollbackd.core.model import ProbeName
 from rollbackd.core.policy import ProbePolicy
 from rollbackd.core.recall import bounds_of, recalled
-from rollbackd.core.rows import LOOK_BOUNDS, PLAIN, Row, added, counted
+from rollbackd.core.rows import LOOK_BOUNDS, PLAIN, Row, added, failed_ones, slow_ones
 from rollbackd.core.rules import Regression
 
 WARM_SECONDS, WARM_TOLERANCE = 60.0, 0.10
@@ -36,6 +35,14 @@ Seen: TypeAlias = tuple[float, float, bool]  # bad, total, and whether that is o
 class Stream:
     """Fed and closed by its regression watch, tick by tick."""
 
+    __slots__ = (
+        "baseline", "counted", "delay_seconds", "evidence", "first_at", "gap", "gap_ended_at",
+        "gapped", "history", "judges", "kind", "late_row", "latest", "looks_per_tick",
+        "max_age_seconds", "missed", "odds_needed", "pace_seconds", "probe", "raised", "recent",
+        "row", "run", "seen_at", "slow", "taken_at", "tick_seconds", "ticks", "tolerance",
+        "waited", "weight",
+    )  # fmt: skip
+
     def __init__(self, kind: Kind, rule: Regression, probe: ProbePolicy) -> None:
         self.kind = kind
         self.probe: ProbeName = probe.name
@@ -45,6 +52,7 @@ class Stream:
         self.pace_seconds = max(rule.tick_seconds, probe.interval_seconds)
         self.max_age_seconds = AGE_STEPS * self.pace_seconds
         self.slow = kind.name == LATENCY.name  # it counts the slow ones, not the failed ones
+        self.counted = slow_ones if self.slow else failed_ones
         looks = probe.measure is MeasureKind.CHECK
         self.looks_per_tick = max(1.0, rule.tick_seconds / probe.interval_seconds) if looks else 1.0
         bounds = LOOK_BOUNDS if self.slow else PLAIN
@@ -66,8 +74,8 @@ class Stream:
         self.waited = 0  # ticks that could have begun it
         self.missed = False  # a gap since the release
         self.gapped = False  # in the tick that was closed last
-        self.row: list[float] | None = None  # of the open tick
-        self.late_row: list[float] | None = None  # came in it, tells of the time before the release
+        self.row: Row | None = None  # of the open tick
+        self.late_row: Row | None = None  # came in it, tells of the time before the release
         self.gap = False
 
     # What comes in -------------------------------------------------------------------------
@@ -91,21 +99,25 @@ class Stream:
         tells of the time up to `before` only is kept for the guard.
         """
         previous, self.taken_at = self.taken_at, at
-        if at - previous > self.max_age_seconds:
+        history, passed = self.history, at - previous
+        if passed <= self.max_age_seconds:
+            history.covered_seconds += passed
+        else:
             self.gap = True
             self.gap_ended_at = at if math.isfinite(previous) else self.gap_ended_at
-        else:
-            self.history.covered_seconds += at - previous
-        found = counted(measure, slow=self.slow) if counts else None
-        if found is not None and found.bounds != self.history.bounds:
-            self.history.use_bounds(found.bounds)
-            self.row = self.late_row = None
         told = previous if isinstance(measure, SUMS) else at
         after = told - self.delay_seconds >= since
-        if found is not None and after:
-            self.row = added(self.row, found.row)
-        elif found is not None and at - self.delay_seconds <= before:
-            self.late_row = added(self.late_row, found.row)
+        found = self.counted(measure) if counts else None
+        if found is None:
+            return after
+        bounds, row = found
+        if bounds != history.bounds:
+            history.use_bounds(bounds)
+            self.row = self.late_row = None
+        if after:
+            self.row = row if self.row is None else added(self.row, row)
+        elif at - self.delay_seconds <= before:
+            self.late_row = added(self.late_row, row)
         return after
 
     def recall(self, samples: Sequence[tuple[float, Measure]], mark: float) -> None:
@@ -145,10 +157,9 @@ class Stream:
         age = math.inf if age_seconds is None else age_seconds - self.delay_seconds
         self.history.add(start_at, end_at, late if age < WARM_SECONDS else row)
         self.gapped = self.gap or end_at - self.taken_at > self.max_age_seconds
-        self.gap = False
         if self.gapped:
+            self.gap, self.missed = False, True
             self.forget()
-            self.missed = True
         if row is not None:
             self.latest.append((row[1], row[0]))
         if self.judges and not neutral and age_seconds is not None:
@@ -192,7 +203,8 @@ class Stream:
         evidence.step(ratio, tolerated * total, warm=warm)
         self.ticks += 1
         self.recent.append((bad, total, ratio > 1))
-        self.run.add(start_at, bad, total, ratio)
+        if ratio > 1 or self.run.won:
+            self.run.add(start_at, bad, total, ratio)
 
     # The release ---------------------------------------------------------------------------
 
@@ -229,34 +241,6 @@ class Stream:
             self.evidence.forget()
         self.recent.clear()
         self.run.stop()
-
-    def past(self, at: float, until: float, recent_seconds: float) -> Past:
-        """What is known of the time before `at`, from stretches that began before `until`."""
-        sums = self.history.sums(until)
-        bound = (
-            telling_bound(self.history.bounds, sums[1:], sums[0], slack=self.kind.slack)
-            if self.slow
-            else 0
-        )
-        bad, total = self.history.ticks(bound, until)
-        now = until == math.inf
-        if now and self.row is not None:
-            bad.append(self.row[1 + bound])
-            total.append(self.row[0])
-        silent = now and at - self.seen_at > self.max_age_seconds
-        return Past(
-            name=self.kind.name,
-            weight=self.kind.weight,
-            slack=self.kind.slack,
-            ticks=(bad, total),
-            bounds=self.history.bounds,
-            bound=bound,
-            covered_seconds=self.history.covered(until),
-            unbroken=not silent and self.gap_ended_at <= at - recent_seconds,
-            fresh=not silent,
-            pace_seconds=self.pace_seconds,
-            looks=self.looks_per_tick,
-        )
 
     # What is asked -------------------------------------------------------------------------
 

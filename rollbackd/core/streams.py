@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from rollbackd.core import hard_down
+from rollbackd.core.bounds import telling_bound
 from rollbackd.core.carried import carried
-from rollbackd.core.frozen import Baseline, freeze, lately, tied
+from rollbackd.core.frozen import Baseline, Past, freeze, lately, tied
 from rollbackd.core.hard_down import HardDown
 from rollbackd.core.history import History
 from rollbackd.core.kinds import ERRORS, HEALTH, HEALTH_ALONE, LATENCY, Kind
@@ -65,7 +66,7 @@ def freeze_all(watch: Watching, at: float, mark: float, *, until: float = math.i
     rule = watch.rule
     recent_seconds = min(RECENT_SECONDS, rule.history_at_least_seconds)
     baselines = freeze(
-        [s.past(at, until, recent_seconds) for s in watch.streams.values()],
+        [_past(s, at, until, recent_seconds) for s in watch.streams.values()],
         at=at,
         tick_seconds=rule.tick_seconds,
         at_least_seconds=rule.history_at_least_seconds,
@@ -124,6 +125,32 @@ def raise_carried(watch: Watching) -> None:
     for stream, tolerance in tolerances.items():
         if stream.tolerance > tolerance:
             stream.forget()
+
+
+def _past(stream: Stream, at: float, until: float, recent_seconds: float) -> Past:
+    """What is known of the time before `at`, from stretches that began before `until`."""
+    history, kind = stream.history, stream.kind
+    sums = history.sums(until)
+    bound = telling_bound(history.bounds, sums[1:], sums[0], slack=kind.slack) if stream.slow else 0
+    bad, total = history.ticks(bound, until)
+    now = until == math.inf
+    if now and stream.row is not None:
+        bad.append(stream.row[1 + bound])
+        total.append(stream.row[0])
+    silent = now and at - stream.seen_at > stream.max_age_seconds
+    return Past(
+        name=kind.name,
+        weight=kind.weight,
+        slack=kind.slack,
+        ticks=(bad, total),
+        bounds=history.bounds,
+        bound=bound,
+        covered_seconds=history.covered(until),
+        unbroken=not silent and stream.gap_ended_at <= at - recent_seconds,
+        fresh=not silent,
+        pace_seconds=stream.pace_seconds,
+        looks=stream.looks_per_tick,
+    )
 
 
 def _look_again(stream: Stream, rows: int) -> None:

@@ -40,8 +40,10 @@ class TickClock:
 
     def next(self) -> None:
         """The open tick ended: open the next, and take in what waited for it."""
-        assert self.origin is not None, "it runs"
-        self._open(round((self.end - self.origin) / self.tick_seconds))
+        origin, tick = self.origin, self.tick_seconds
+        assert origin is not None, "it runs"
+        number = round((self.end - origin) / tick)
+        self.start, self.end = origin + number * tick, origin + (number + 1) * tick
         if self._waiting:
             self.drain(self.end)
 

@@ -370,3 +370,13 @@ def test_what_is_in_the_open_tick_only_is_not_recalled_a_second_time() -> None:
     watch.close(5020, excused=False)
 
     assert sum(history.ticks(0)[1]) == 400 * 1000 + 2 * 1000
+
+
+def test_a_look_tells_how_slow_it_was_only_where_it_was_answered_and_timed() -> None:
+    timed = counted(Check(outcome=CheckOutcome.OK, seconds=0.3), slow=True)
+    assert timed is not None
+    assert sum(timed.row[1:]) == sum(bound < 0.3 for bound in LOOK_BOUNDS)
+    assert counted(Check(outcome=CheckOutcome.OK, seconds=0.0), slow=True) is not None
+
+    assert counted(Check(outcome=CheckOutcome.OK), slow=True) is None
+    assert counted(Check(outcome=CheckOutcome.FAILED, seconds=0.3), slow=True) is None

@@ -266,8 +266,8 @@ def test_parts_reach_the_watch_by_machine_and_by_version() -> None:
     world.sample(105, "errors", Ratio(bad=3, total=-1), version=42)
 
     errors = watch.sides.comparisons["errors"]
-    assert errors.new.row == [10, 1]
-    assert errors.old.row == [30, 0]
+    assert errors.new.row == (10, 1)
+    assert errors.old.row == (30, 0)
 
 
 def test_releases_of_one_content_are_not_compared() -> None:
@@ -284,7 +284,7 @@ def test_releases_of_one_content_are_not_compared() -> None:
 
     world.sample(205, "errors", Ratio(bad=2, total=40), machine="b", version=42)
     errors = watch.sides.comparisons["errors"]
-    assert (errors.new.row, errors.old.row) == ([10, 1], [40, 2])
+    assert (errors.new.row, errors.old.row) == ((10, 1), (40, 2))
 
 
 def test_without_a_single_bad_one_nothing_is_compared() -> None:

@@ -253,8 +253,9 @@ class Store(Protocol):
 
     async def finish(
         self, rollback: RollbackId, state: RollbackState, outcome: RollbackOutcome, *, fence: int,
-        detail: str = "",
-    ) -> None: ...  # fmt: skip
+        detail: str = "", recovered_at: float | None = None, proved_at: float | None = None,
+    ) -> None:  # fmt: skip
+        """Write its end, and the fact that tells of it, at once. Raises Fenced likewise."""
 
     async def unfinished(self) -> Sequence[Journal]: ...
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from rollbackd.core.facts import RollbackEnded
 from rollbackd.core.model import RollbackId, RollbackOutcome, TargetName
-from rollbackd.core.runbook import Phase, RollbackState, StepRow, StepState
+from rollbackd.core.runbook import Journal, Phase, RollbackState, StepRow, StepState
 
 _JUDGES: Final = frozenset(
     {
@@ -19,6 +19,16 @@ _JUDGES: Final = frozenset(
         Phase.POST_VERIFICATION,  # smoke requests of a rollback that had stopped traffic
     }
 )
+
+
+_INTENT: Final = "ends as "
+_STATES: Final = {
+    RollbackOutcome.CANCELLED: RollbackState.CANCELLED,
+    RollbackOutcome.SUPERSEDED: RollbackState.SUPERSEDED,
+    RollbackOutcome.HOLDING: RollbackState.HOLDING,
+    RollbackOutcome.FAILED: RollbackState.FAILED,
+    RollbackOutcome.FAILED_BEFORE_EFFECT: RollbackState.FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +68,22 @@ def ending(rows: Sequence[StepRow]) -> Ending:
 def over(state: RollbackState, outcome: RollbackOutcome, detail: str) -> Ending:
     """An end that the rows alone do not tell."""
     return Ending(state=state, outcome=outcome, detail=detail)
+
+
+def intent(end: Ending) -> str:
+    """What the journal says before anything is given back: whoever comes next ends it so, too."""
+    return f"{_INTENT}{end.outcome.value}: {end.detail}"
+
+
+def intended(journal: Journal) -> Ending | None:
+    """The end that was begun when the process died; None where it gives traffic back because it
+    failed, or where nothing was begun to be ended.
+    """
+    if journal.state is not RollbackState.COMPENSATING or not journal.reason.startswith(_INTENT):
+        return None
+    word, _, detail = journal.reason.removeprefix(_INTENT).partition(": ")
+    outcome = next((one for one in _STATES if one.value == word), None)
+    return None if outcome is None else over(_STATES[outcome], outcome, detail)
 
 
 def undone(rows: Sequence[StepRow]) -> RollbackOutcome:

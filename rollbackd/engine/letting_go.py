@@ -7,6 +7,8 @@ from __future__ import annotations
 from typing import Final
 
 from rollbackd.core.errors import Fenced, RollbackdError, Stopped, TemporaryError
+from rollbackd.core.runbook import RollbackState
+from rollbackd.engine.ending import Ending, intent
 from rollbackd.engine.walk import Walk
 from rollbackd.telemetry import events
 
@@ -14,6 +16,14 @@ PATIENCE_SECONDS: Final = 20.0  # who aborts waits for it
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 5.0
 _HINT: Final = "run scripts/rollback/let-go.sh"
+
+
+async def end_to(walk: Walk, end: Ending, *, patience_seconds: float = PATIENCE_SECONDS) -> str:
+    """Write down how it will end, then `let_go`: a rollback whose traffic was given back, and that
+    went on after a crash, would change what nothing fences any more.
+    """
+    await walk.turn(RollbackState.COMPENSATING, intent(end))
+    return await let_go(walk, patience_seconds=patience_seconds)
 
 
 async def let_go(walk: Walk, *, patience_seconds: float = PATIENCE_SECONDS) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -21,16 +21,10 @@ from rollbackd.core.ports import Clock, Executor, Store
 from rollbackd.core.proof import Proved
 from rollbackd.core.runbook import Journal, Plan, RollbackState
 from rollbackd.engine import going_on
-from rollbackd.engine.ending import (
-    Ending,
-    ended,
-    ending,
-    over,
-    undone,
-)
+from rollbackd.engine.ending import Ending, ended, ending, intended, over, undone
 from rollbackd.engine.group import next_group, take_group
 from rollbackd.engine.leaving import Leaving, Left, past_return
-from rollbackd.engine.letting_go import and_held, let_go
+from rollbackd.engine.letting_go import and_held, end_to
 from rollbackd.engine.pauses import Pauses
 from rollbackd.engine.steps import StandStill, StepTaker
 from rollbackd.engine.stop import StopSwitch
@@ -129,16 +123,18 @@ class Runner:
         if rollback in self._walking:
             return await self._leaving.ask(rollback, detail, await self.store.journal(rollback))
         walk = self._walk(await self.store.claim(rollback), resumed=True)
-        held = await let_go(walk)
+        stood, end = walk.journal, over(*_CANCELLED, detail)
+        held = await end_to(walk, end)
         if held and self.stop.stopped:
+            await walk.turn(stood.state, stood.reason)
             raise Rejected(f"{rollback} still holds what it took: {held}", hint="abort it then")
-        await self._end(walk, over(*_CANCELLED, and_held(detail, held)))
+        await self._end(walk, replace(end, detail=and_held(detail, held)))
         return held
 
     async def hold(self, rollback: RollbackId, *, reason: str) -> None:
         """Let one that is not under way stand still for a person; what it holds is let go."""
         walk = self._walk(await self.store.claim(rollback), resumed=True)
-        await self._let_go_and_end(walk, over(*_HELD, reason))
+        await self._let_go_and_end(walk, intended(walk.journal) or over(*_HELD, reason))
 
     async def drain(self) -> None:
         """Let the call in hand end, then leave. Leases and journal stay for the successor."""
@@ -194,6 +190,9 @@ class Runner:
 
     async def _try(self, walk: Walk) -> RollbackOutcome:
         if walk.journal.state is RollbackState.COMPENSATING:
+            end = intended(walk.journal)
+            if end is not None:
+                return await self._let_go_and_end(walk, end)
             return await self._undo(walk, walk.journal.reason)
         try:
             if walk.resumed:
@@ -231,8 +230,9 @@ class Runner:
         if not untouched and not still and not past_return(walk.rows):
             return await self._undo(walk, detail)
         if untouched and not still:
-            await let_go(walk, patience_seconds=0.0)
-            return await self._end(walk, over(RollbackState.FAILED, undone(walk.rows), detail))
+            end = over(RollbackState.FAILED, undone(walk.rows), detail)
+            await end_to(walk, end, patience_seconds=0.0)
+            return await self._end(walk, end)
         return await self._let_go_and_end(walk, over(*_HELD, detail))
 
     async def _undo(self, walk: Walk, why: str) -> RollbackOutcome:
@@ -258,17 +258,18 @@ class Runner:
 
     async def _let_go_and_end(self, walk: Walk, end: Ending) -> RollbackOutcome:
         """Where something of ours is still on the target, a person has to look, whatever else."""
-        held = await let_go(walk)
+        held = await end_to(walk, end)
         if held:
             end = over(*_HELD, and_held(end.detail, held))
         return await self._end(walk, end)
 
     async def _end(self, walk: Walk, end: Ending) -> RollbackOutcome:
-        await walk.finish(end.state, end.outcome, end.detail)
+        await walk.finish(end)
         held = end.outcome is RollbackOutcome.HOLDING
         name = events.ROLLBACK_HELD if held else events.ROLLBACK_ENDED
         seconds = self.clock.now() - walk.journal.created_at
-        walk.tell(name, outcome=end.outcome.value, detail=end.detail, seconds=seconds)
+        words = {"outcome": end.outcome.value, "detail": end.detail, "seconds": seconds}
+        walk.tell(name, **words, recovered_at=end.recovered_at, proved_at=end.proved_at)
         self.publish(ended(walk.plan.target, walk.plan.rollback, self.clock.now(), end))
         return end.outcome
 

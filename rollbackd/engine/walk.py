@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias, TypeVar
 
 from rollbackd.core.errors import TemporaryError
-from rollbackd.core.model import JsonObject, RollbackOutcome
+from rollbackd.core.model import JsonObject
 from rollbackd.core.ports import Clock, Executor, Store
 from rollbackd.core.runbook import (
     Journal,
@@ -22,6 +22,7 @@ from rollbackd.core.runbook import (
     StepState,
     progress,
 )
+from rollbackd.engine.ending import Ending
 from rollbackd.engine.pauses import Pauses
 from rollbackd.telemetry import events
 
@@ -150,13 +151,19 @@ class Walk:
         )
         self.journal = replace(self.journal, state=state, reason=reason)
 
-    async def finish(self, state: RollbackState, outcome: RollbackOutcome, detail: str) -> None:
+    async def finish(self, end: Ending) -> None:
         await self._persist(
             lambda: self.store.finish(
-                self.plan.rollback, state, outcome, fence=self.journal.fence, detail=detail
+                self.plan.rollback,
+                end.state,
+                end.outcome,
+                fence=self.journal.fence,
+                detail=end.detail,
+                recovered_at=end.recovered_at,
+                proved_at=end.proved_at,
             )
         )
-        self.journal = replace(self.journal, state=state, reason=detail)
+        self.journal = replace(self.journal, state=end.state, reason=end.detail)
 
     async def _persist(self, write: Callable[[], Awaitable[None]]) -> None:
         await persistently(write, self.pauses, self.tell)

@@ -181,6 +181,8 @@ def finish(
     *,
     fence: int,
     detail: str,
+    recovered_at: float | None,
+    proved_at: float | None,
     now: float,
 ) -> None:
     """The end and the fact that tells of it, in one transaction: no restart sees one without."""
@@ -193,6 +195,8 @@ def finish(
         rollback=rollback,
         outcome=outcome,
         detail=_clean(detail),
+        recovered_at=recovered_at,
+        proved_at=proved_at,
     )
     kept.keep(connection, ended)
 

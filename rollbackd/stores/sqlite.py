@@ -180,13 +180,16 @@ class SqliteStore:
         *,
         fence: int,
         detail: str = "",
+        recovered_at: float | None = None,
+        proved_at: float | None = None,
     ) -> None:
         now = self._clock.now()
         await self._write(
             lambda c: journal_rows.finish(
-                c, rollback, state, outcome, fence=fence, detail=detail, now=now
+                c, rollback, state, outcome, fence=fence, detail=detail, now=now,
+                recovered_at=recovered_at, proved_at=proved_at,
             )
-        )
+        )  # fmt: skip
 
     async def unfinished(self) -> Sequence[Journal]:
         now = self._clock.now()

@@ -19,7 +19,7 @@ from rollbackd.core.model import Release, RollBack, RollbackId, RollbackOutcome,
 from rollbackd.core.policy import Traffic
 from rollbackd.core.ports import Store
 from rollbackd.core.proof import Proved
-from rollbackd.core.runbook import StepState
+from rollbackd.core.runbook import RollbackState, StepState
 from rollbackd.engine.runner import Runner
 from rollbackd.engine.stop import StopSwitch
 from rollbackd.executors.app import AppExecutor
@@ -68,6 +68,15 @@ class DyingStore(SqliteStore):
         self.life.pass_by(f"before {state.value} {seq}")
         await super().note(rollback, seq, state, fence=fence, **more)
         self.life.pass_by(f"after {state.value} {seq}")
+
+    async def turn(self, rollback: RollbackId, state: RollbackState, **more: Any) -> None:
+        self.life.pass_by(f"before turn {state.value}")
+        await super().turn(rollback, state, **more)
+        self.life.pass_by(f"after turn {state.value}")
+
+    async def finish(self, *words: Any, **more: Any) -> None:
+        self.life.pass_by("before end")  # after it there is nothing left to resume
+        await super().finish(*words, **more)
 
     async def _write(self, work: Any, **more: Any) -> Any:
         self.life.alive()

@@ -42,6 +42,15 @@ PROTECTIONS = (
         test="tests/unit/stores/test_resumes.py",
     ),
     Protection(
+        row="killed",
+        what="an end that was begun is the successor's, too",
+        file=f"{ENGINE}/letting_go.py",
+        old="    await walk.turn(RollbackState.COMPENSATING, intent(end))\n",
+        new="",
+        test="tests/unit/engine/test_letting_go.py"
+        "::test_a_death_between_giving_back_and_the_end_changes_nothing_about_it",
+    ),
+    Protection(
         row="every boundary",
         what="a step is on disk before its effect",
         file=f"{ENGINE}/steps.py",

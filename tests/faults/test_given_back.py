@@ -68,14 +68,37 @@ async def test_an_abort_between_stop_and_switch_gives_traffic_back(
 ) -> None:
     asking: list[asyncio.Task[str]] = []
 
-    def aborted() -> None:
-        journal = next(iter(lives.heard("rollback.step_started")))["rollback"]
-        words = {"by": "ann", "reason": "a sale"}
-        asking.append(asyncio.create_task(lives.runner.abort(journal, **words)))
-
-    (outcome,) = await lives.live(Life("after done 9:1", aborted), "begin")
+    (outcome,) = await lives.live(
+        Life("after done 9:1", lambda: asking.append(abort(lives))), "begin"
+    )
 
     assert outcome is RollbackOutcome.CANCELLED
     assert await asking[0] == ""
     assert images(box) == {"errors-60"}
     assert await only(box) == {"cordoned": [], "left": []}
+
+
+@pytest.mark.parametrize("point", ["after turn compensating:1", "before end:1"])
+async def test_an_abort_that_a_death_cut_short_is_carried_out_by_the_successor(
+    box: Sandbox, lives: Lives, point: str
+) -> None:
+    """Without the line before it (`end_to`) the successor puts the good release back."""
+    asking: list[asyncio.Task[str]] = []
+
+    def aborted() -> None:
+        asking.append(abort(lives))
+        life.point, life.does = point, None
+
+    life = Life("after done 9:1", aborted)
+    assert await lives.live(life, "begin") == []
+    await asyncio.gather(*asking, return_exceptions=True)  # nobody answered
+
+    assert await lives.live(Life(), "resume") == [RollbackOutcome.CANCELLED]
+    assert images(box) == {"errors-60"}
+    assert await only(box) == {"cordoned": [], "left": []}
+
+
+def abort(lives: Lives) -> asyncio.Task[str]:
+    """A person asks; the task ends when they are answered."""
+    journal = next(iter(lives.heard("rollback.step_started")))["rollback"]
+    return asyncio.create_task(lives.runner.abort(journal, by="ann", reason="a sale"))

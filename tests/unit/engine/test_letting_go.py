@@ -3,18 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rollbackd.core import errors
-from rollbackd.core.model import RollbackOutcome
-from rollbackd.core.runbook import Phase, Step
+from rollbackd.core.model import RollbackId, RollbackOutcome
+from rollbackd.core.runbook import Phase, RollbackState, Step
 from rollbackd.engine.letting_go import PATIENCE_SECONDS
 from rollbackd.engine.stop import FILE_NAME
 from rollbackd.telemetry import events
 from tests.support import until
 from tests.support_rollback import decision
-from tests.support_runner import FakeExecutor, House, Shape, World, failing
+from tests.support_runner import Crash, FakeExecutor, House, Shape, World, failing
 
 SHAPE: Shape = (
     (Phase.STOP_TRAFFIC, "cordon"),
@@ -40,6 +41,19 @@ def held(house: House) -> list[str]:
 async def ended(house: House) -> tuple[str, str]:
     (row,) = await house.store.history(None, 10)
     return str(row["state"]), str(row["detail"])
+
+
+def die_at_its_end(house: House, state: str) -> None:
+    """Once, right before it is written."""
+    finish = house.store.finish
+
+    async def dying(rollback: RollbackId, to: RollbackState, *words: Any, **more: Any) -> None:
+        if to == state:
+            house.store.finish = finish  # type: ignore[method-assign]  # as below
+            raise Crash
+        await finish(rollback, to, *words, **more)
+
+    house.store.finish = dying  # type: ignore[method-assign]  # the fault is the point
 
 
 async def superseded(house: House) -> RollbackOutcome:
@@ -70,8 +84,7 @@ async def aborted_under_way(house: House) -> RollbackOutcome:
     asking = asyncio.create_task(house.runner.abort(ID, by="ann", reason="a sale"))
     await until(lambda: bool(house.runner._leaving._asked))
     gate.set()
-    outcome = await running
-    await asking
+    outcome, _ = await asyncio.gather(running, asking)
     return outcome
 
 
@@ -155,6 +168,37 @@ async def test_what_cannot_be_let_go_is_named_and_a_persons(
     assert [words["error"] for words in told][-1] == "machine m1: 403"
 
 
+@each_end
+async def test_a_death_between_giving_back_and_the_end_changes_nothing_about_it(
+    house: House, end: End, state: str
+) -> None:
+    """Without the line before it (`end_to`) the successor goes on, with nothing out of traffic."""
+    die_at_its_end(house, state)
+    with pytest.raises(Crash):
+        await end(house)
+    assert ((await ended(house))[0], held(house)) == ("compensating", [])
+    changed = list(house.executor.world.effects)
+
+    house.executor.hook = lambda moment, step: None  # nothing is in the way of going on
+    house.executor.world.newer_release = False
+    await house.close()
+    await house.open()
+    await house.resume()
+
+    assert (await ended(house))[0] == state
+    assert house.executor.world.effects == changed
+
+
+async def test_the_ceiling_holds_nothing_that_was_begun_to_be_ended(house: House) -> None:
+    die_at_its_end(house, "superseded")
+    with pytest.raises(Crash):
+        await superseded(house)
+
+    await house.runner.hold(ID, reason="ROLLBACKD_MODE is observe")
+
+    assert await ended(house) == ("superseded", "v44 appeared")
+
+
 async def test_a_mute_platform_is_waited_for_and_not_for_ever(house: House) -> None:
     house.executor.keeps = [errors.Unreachable("no route")] * 99
     before = house.clock.now()
@@ -216,9 +260,9 @@ async def test_on_the_way_out_letting_go_is_the_successors(house: House) -> None
 
     house.executor.hook = leave
     await house.run(decision())
-    assert ((await ended(house))[0], held(house)) == ("running", ["cordon 1", "cordon 2"])
+    assert ((await ended(house))[0], held(house)) == ("compensating", ["cordon 1", "cordon 2"])
 
-    house.executor.hook = failing("still_applies", 1, errors.Superseded("v44 appeared"))
+    house.executor.hook = lambda moment, step: None
     await house.close()
     await house.open()
 

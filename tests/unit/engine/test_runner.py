@@ -75,6 +75,9 @@ async def test_facts_tell_of_the_start_the_switch_and_the_end(house: House) -> N
     assert isinstance(ended, RollbackEnded)
     assert (ended.outcome, ended.at) == (RollbackOutcome.RECOVERED, 115.0)
     assert (ended.recovered_at, ended.proved_at) == (112.0, 115.0)
+    assert ended in await house.store.facts(0.0)  # with the end itself: no crash comes between
+    (told,) = house.events(events.ROLLBACK_ENDED)
+    assert (told["recovered_at"], told["proved_at"]) == (112.0, 115.0)
 
 
 async def test_started_is_on_disk_before_the_effect(house: House) -> None:

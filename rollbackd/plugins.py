@@ -9,12 +9,12 @@ from __future__ import annotations
 import enum
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, SecretStr
 
@@ -23,6 +23,8 @@ from rollbackd.core.errors import ConfigError
 from rollbackd.core.facts import MeasureKind
 from rollbackd.core.policy import TargetPolicy
 from rollbackd.core.ports import Clock, Executor, Platform, Probe, Store
+
+P = TypeVar("P")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,28 +141,43 @@ class ExecutorPlugin(Protocol):
     def build(cls, context: ExecutorContext) -> Executor: ...
 
 
-@cache
-def probes() -> dict[str, type[ProbePlugin]]:
-    """All probe classes by kind, sorted by name so that schemas come out the same."""
-    return _load("rollbackd.probes")
+class Plugins(Mapping[str, P]):
+    """The classes of a group by kind, sorted so that schemas come out the same.
+
+    One is imported when it is asked for: no start waits for what its configuration does not name.
+    """
+
+    def __init__(self, group: str) -> None:
+        self._points: dict[str, EntryPoint] = {}
+        for point in sorted(_points()(group=group), key=lambda p: (p.name, p.value)):
+            if point.name in self._points:
+                message = f"two packages bring the {group} plugin {point.name!r}"
+                raise ConfigError(message, hint="uninstall one of them")
+            self._points[point.name] = point
+
+    def __getitem__(self, kind: str) -> P:
+        plugin: P = self._points[kind].load()
+        return plugin
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._points)
+
+    def __len__(self) -> int:
+        return len(self._points)
 
 
 @cache
-def executors() -> dict[str, type[ExecutorPlugin]]:
+def probes() -> Plugins[type[ProbePlugin]]:
+    """All probe classes by kind."""
+    return Plugins("rollbackd.probes")
+
+
+@cache
+def executors() -> Plugins[type[ExecutorPlugin]]:
     """All executor classes by kind."""
-    return _load("rollbackd.executors")
+    return Plugins("rollbackd.executors")
 
 
-def executor_kinds() -> frozenset[str]:
-    """The names of all executors, without importing one."""
-    return frozenset(point.name for point in entry_points(group="rollbackd.executors"))
-
-
-def _load(group: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for point in sorted(entry_points(group=group), key=lambda p: (p.name, p.value)):
-        if point.name in found:
-            message = f"two packages bring the {group} plugin {point.name!r}"
-            raise ConfigError(message, hint="uninstall one of them")
-        found[point.name] = point.load()
-    return found
+@cache
+def _points() -> Callable[..., EntryPoints]:
+    return entry_points().select  # reads a file of every package that is installed: once is enough

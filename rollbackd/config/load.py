@@ -26,7 +26,7 @@ from rollbackd.config.targets import Around, TargetSettings
 from rollbackd.core.errors import ConfigError
 from rollbackd.core.model import TargetName
 from rollbackd.core.policy import Policy
-from rollbackd.plugins import ProbePlugin, executor_kinds, probes
+from rollbackd.plugins import ProbePlugin, executors, probes
 
 M = TypeVar("M", bound=BaseModel)
 Plugins = Mapping[str, type[ProbePlugin]]
@@ -123,7 +123,7 @@ def _load(
     around = Around(
         settings=settings or load_settings(given),
         plugins=probes() if plugins is None else plugins,
-        steps=executor_kinds() if steps is None else steps,
+        steps=frozenset(executors()) if steps is None else steps,
     )
     monitoring = _monitoring(files, around, given, findings)
     alerts = _side(files.get(ALERTS), AlertsSpec, given, findings)

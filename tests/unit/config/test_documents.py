@@ -68,7 +68,7 @@ def test_every_example_passes(tmp_path: Path, example: str) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "example.yml").write_text(example)
 
-    load(tmp_path / "config" / "example.yml", ENVIRON, plugins=probes() | shown_plugins())
+    load(tmp_path / "config" / "example.yml", ENVIRON, plugins={**probes(), **shown_plugins()})
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import SecretStr
 
+from rollbackd.config import data_step
 from rollbackd.config.compiled import plan
 from rollbackd.config.nodes import Items, Leaf, Table, reach
 from rollbackd.config.schema import PlanSpec, TargetSpec
@@ -28,6 +29,7 @@ from rollbackd.plugins import DatabaseAccess, Need
 
 STEP: Final = "database"  # the executor's word in `plans: {x: {steps: [database, app]}}`
 APP_STEP: Final = "app"
+DATA_STEP: Final = "data"  # rows of a snapshot of ours
 PITR_STEP: Final = "pitr"  # the whole project back to a moment, by Supabase itself
 POOLER_PORT: Final = 6543  # Supabase's transaction pooler: no session, so no locks to hold
 
@@ -112,7 +114,9 @@ def usual_plans(target: TargetSpec | None, steps: Collection[str]) -> dict[str, 
     if target is None or target.database is None or target.fly is None or STEP not in steps:
         return {}
     both = f"{APP_STEP}-and-{STEP}"
+    data = {DATA_STEP: plan(DATA_STEP, PlanSpec(steps=(DATA_STEP,), traffic=Traffic.STOP))}
     return {
+        **(data if DATA_STEP in steps else {}),
         STEP: plan(STEP, PlanSpec(steps=(STEP,))),
         both: plan(both, PlanSpec(steps=(STEP, APP_STEP), traffic=Traffic.STOP)),
     }
@@ -130,6 +134,8 @@ def judge_plan(
         hint = "add database: {url: …, supabase: {project: …}} to the target"
         at = steps.index(PITR_STEP)
         scope.into("steps", at).error("a step pitr, and the target has no project", hint)
+    if DATA_STEP in steps:
+        data_step.judge(made, scope, has_database=database is not None, has_fly=has_fly)
     if STEP not in steps:
         return
     at = steps.index(STEP)

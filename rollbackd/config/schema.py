@@ -67,7 +67,7 @@ class PlanSpec(Spec):
     """How a rollback is carried out."""
 
     steps: Many[str] = Field(
-        min_length=1, description="What is rolled back, in order: app, database, pitr."
+        min_length=1, description="What is rolled back, in order: app, database, data, pitr."
     )
     traffic: Word[Traffic] = Field(
         Traffic.DRAIN,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rollbackd.core.known_good import goal
 from rollbackd.core.marks import same_content
-from rollbackd.core.model import Hold, HoldReason, Release, RollBack, RollbackId
+from rollbackd.core.model import Hold, HoldReason, Release, Restore, RollBack, RollbackId
 from rollbackd.core.policy import Policy, TargetPolicy
 from rollbackd.core.state import TargetState
 from rollbackd.core.triggers import judge
@@ -22,6 +22,7 @@ def manual(
     undoes: RollbackId | None = None,
     plan_hash: str = "",
     to_migration: str = "",
+    restore: Restore | None = None,
 ) -> RollBack | Hold:
     """A rollback a person asked for: it needs no verdict, and no mode, pause or budget stops it."""
     running, bad = state.rollbacks.running, state.current
@@ -33,7 +34,9 @@ def manual(
     target = policy.targets[state.name]
     went = _went_already(target, state, bad, plan)
     good: Release | None
-    if went is not None and to_version in {None, went[1].version}:
+    if _data_alone(target, plan):
+        good, why = bad, ""
+    elif went is not None and to_version in {None, went[1].version}:
         bad, good, why = *went, ""
     elif to_version is None:
         found = goal(state.ledger, state.deploys.known, bad)
@@ -44,7 +47,7 @@ def manual(
         why = f"there is no release v{to_version}"
     if good is None:
         return _nowhere(state, now, bad, why)
-    if same_content(good.content, bad.content):
+    if same_content(good.content, bad.content) and good is not bad:
         left = state.deploys.left_on_another(good)
         if left is None:
             why = f"v{good.version} has the content that v{bad.version} runs already"
@@ -65,10 +68,16 @@ def manual(
         undoes=undoes,
         plan_hash=plan_hash,
         to_migration=to_migration,
+        restore=restore,
         later_version=later,
         evidence={"goal_standing": state.ledger.standing(good).value},
         verdicts=tuple(judge(trigger, state, now) for trigger in target.triggers),
     )
+
+
+def _data_alone(target: TargetPolicy, plan: str) -> bool:
+    """No release is to blame for what a person deleted: the one that runs stays."""
+    return plan in target.plans and target.plans[plan].steps == ("data",)
 
 
 def _went_already(

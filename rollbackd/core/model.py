@@ -170,6 +170,19 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Restore:
+    """Which data a person wants back. `snapshot` empty: the newest from before the bad release;
+    `tables` empty: all of it. `missing`: only rows that are not there any more. `common`: only
+    columns that are there now and were then.
+    """
+
+    snapshot: str = ""
+    tables: tuple[str, ...] = ()
+    missing: bool = False
+    common: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RollBack:
     """Put `good` back in place of `bad`. Awaited on disk before anything is touched.
 
@@ -193,6 +206,7 @@ class RollBack:
     undoes: RollbackId | None = None  # the rollback that a person calls a false alarm
     plan_hash: str = ""  # of the plan that the person who ordered it had looked at
     to_migration: str = ""  # the newest migration that stays, where a person named one
+    restore: Restore | None = None
 
     @property
     def automatic(self) -> bool:

@@ -27,6 +27,8 @@ def hear(ledger: Ledger, said: Said, known: Sequence[Release]) -> None:
     if isinstance(said, Announced):
         ledger.authorship.hear(said)
         return
+    if isinstance(said, RollbackStarted) and said.bad.version == said.good.version:
+        return  # of its data alone: no release was rolled back from
     if isinstance(said, RollbackStarted):
         release: Release | None = said.good if said.undoes else _bad(said, known)
     else:

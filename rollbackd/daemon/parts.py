@@ -208,5 +208,5 @@ def _kinds(policy: TargetPolicy) -> list[str]:
     """What its plans need, and what a plan that is under way may need although they changed."""
     kinds = {"app", *(kind for plan in policy.plans.values() for kind in plan.steps)}
     if policy.database is not None:
-        kinds.add("database")
+        kinds |= {"database", "data"}
     return sorted(kinds & executors().keys())

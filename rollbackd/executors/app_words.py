@@ -13,7 +13,7 @@ from rollbackd.fly.json_shape import text_at, whole_at
 from rollbackd.fly.machine_view import MARK
 
 # The parts of a plan that change data: no machine may write into it meanwhile.
-CHANGES_DATA: Final = frozenset({"database", "pitr"})
+CHANGES_DATA: Final = frozenset({"database", "data", "pitr"})
 
 
 class Kind(enum.StrEnum):

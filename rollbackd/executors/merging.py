@@ -14,7 +14,12 @@ from rollbackd.executors.plan_hash import plan_hash
 from rollbackd.fly.json_shape import list_at
 
 PARTS: Final = "parts"  # in a plan's settings: whose steps these are, in their order
-_ONCE: Final = frozenset({Kind.SAY, Kind.NOTIFY, Kind.SMOKE, Kind.PROVE, Kind.REPORT, Kind.WATCH})
+_ONCE: Final = frozenset(
+    {
+        *(Kind.SAY, Kind.NOTIFY, Kind.SMOKE, Kind.PROVE, Kind.REPORT, Kind.WATCH),
+        *(Kind.CORDON, Kind.STOP),  # two parts may ask for the same fence
+    }
+)
 
 
 def parts_of(plan: Plan) -> list[str]:

@@ -42,6 +42,7 @@ async def lock(
     for name, value in (
         ("lock_timeout", f"{policy.lock_timeout_seconds * 1000:.0f}ms"),
         ("statement_timeout", "0"),
+        ("client_connection_check_interval", "1s"),  # killed, we keep nobody out for long
         ("idle_in_transaction_session_timeout", "0"),  # it idles while the other session is read
         ("row_security", "off"),  # an error rather than half of the rows
     ):

@@ -55,10 +55,16 @@ def quoted(table: Table) -> str:
     return ".".join('"' + part.replace('"', '""') + '"' for part in table)
 
 
+async def key_of(live: Connection, table: Table) -> tuple[str, ...]:
+    """The columns of its primary key; none where it has none, or is gone."""
+    rows: Any = await (await live.execute(_KEY, [quoted(table)])).fetchall()
+    return tuple(column for (column,) in rows)
+
+
 async def staged(live: Connection, beside: Connection, table: Table, rows: Rows, n: int) -> Stage:
     """Copied from the session `beside`; gone with the transaction. PlanRefused: it cannot be."""
     name = ".".join(table)
-    key = await (await live.execute(_KEY, [quoted(table)])).fetchall()
+    key = await key_of(live, table)
     if not key:
         raise PlanRefused(f"{name} is gone, or has no primary key to tell its rows apart")
     stage, real = f"rollbackd_rows_{n}", sql.Identifier(*table)
@@ -86,7 +92,7 @@ async def staged(live: Connection, beside: Connection, table: Table, rows: Rows,
         name=sql.Identifier(stage),
         columns=tuple(column for column, _ in found),
         fixed=frozenset(column for column, always in found if always),
-        key=tuple(column for (column,) in key),
+        key=key,
     )
 
 

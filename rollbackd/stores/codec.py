@@ -35,6 +35,7 @@ from rollbackd.core.model import (
     JsonObject,
     Release,
     ReleaseStatus,
+    Restore,
     RollBack,
     RollbackOutcome,
     TriggerState,
@@ -111,8 +112,13 @@ def _rollback(raw: Mapping[str, Any]) -> RollBack:
         "good": _release(raw["good"]),
         "verdicts": tuple(_verdict(verdict) for verdict in raw["verdicts"]),
         "onset_at": _number(raw.get("onset_at")),
+        "restore": _restore(raw.get("restore")),
     }
     return RollBack(**{**raw, **known})
+
+
+def _restore(raw: Mapping[str, Any] | None) -> Restore | None:
+    return None if raw is None else Restore(**{**raw, "tables": tuple(raw["tables"])})
 
 
 def fact_kind(fact: TargetFact) -> str:

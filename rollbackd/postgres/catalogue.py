@@ -2,7 +2,10 @@
 
 Each part gives class, oid, number of the column, kind, full name, definition, owner, and the
 privileges with the server's defaults spelled out. Objects of extensions are left out, and so are
-column numbers: dropped columns leave gaps that a restored dump has not.
+column numbers: dropped columns leave gaps that a restored dump has not. Read are the schemas asked
+for and every other one that a migration may have made: but not the platform's own, which change
+without us, and none of those nobody asked for where they hold thousands of tables (a schema a
+tenant).
 Source: PostgreSQL's chapter "System Catalogs", for versions 15 to 17.
 """
 
@@ -10,10 +13,20 @@ from __future__ import annotations
 
 from typing import Final
 
-_COMMON: Final = """
-WITH space AS MATERIALIZED (
+from rollbackd.postgres import catalogue_wide as wide
+
+_COMMON: Final = f"""
+WITH other AS MATERIALIZED (
+  SELECT n.oid FROM pg_catalog.pg_namespace n
+  WHERE n.nspname <> ALL (%(schemas)s::text[]) AND n.nspname <> ALL ({wide.PLATFORM})
+    AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND NOT EXISTS (SELECT FROM pg_depend d
+      WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
+), space AS MATERIALIZED (
   SELECT oid, nspname, nspowner, nspacl, quote_ident(nspname) AS name
   FROM pg_catalog.pg_namespace WHERE nspname = ANY (%(schemas)s::text[])
+    OR oid IN (SELECT oid FROM other) AND {wide.MOST_RELATIONS} >= (
+      SELECT count(*) FROM pg_class c JOIN other o ON o.oid = c.relnamespace)
 ), relation AS MATERIALIZED (
   SELECT c.*, s.name || '.' || quote_ident(c.relname) AS name
   FROM pg_class c JOIN space s ON s.oid = c.relnamespace
@@ -27,14 +40,14 @@ WITH space AS MATERIALIZED (
   WHERE NOT EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
       AND d.deptype = 'e')
-), kind AS MATERIALIZED (
+), {wide.DOORS}, kind AS MATERIALIZED (
   SELECT t.*, s.name || '.' || quote_ident(t.typname) AS name
   FROM pg_type t JOIN space s ON s.oid = t.typnamespace
   WHERE t.typtype IN ('e', 'd', 'r') AND NOT EXISTS (
     SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid
       AND d.deptype = 'e')
 )
-"""
+"""  # noqa: S608 - of constants
 
 _SCHEMAS: Final = """
 SELECT 'pg_namespace'::regclass::oid, oid, 0, 'schema', name, '', nspowner,
@@ -59,7 +72,11 @@ SELECT 'pg_class'::regclass::oid, r.oid, 0,
     'server ' || (SELECT s.srvname || ' ' || coalesce(t.ftoptions::text, '')
       FROM pg_foreign_table t JOIN pg_foreign_server s ON s.oid = t.ftserver
       WHERE t.ftrelid = r.oid),
-    'with ' || (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(r.reloptions) AS o)),
+    'with ' || (SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(r.reloptions) AS o),
+    'toast with ' || (SELECT string_agg(o, ', ' ORDER BY o)
+      FROM pg_class t, unnest(t.reloptions) AS o WHERE t.oid = r.reltoastrelid),
+    'using ' || (SELECT nullif(m.amname, 'heap') FROM pg_am m WHERE m.oid = r.relam),
+    'tablespace ' || (SELECT t.spcname FROM pg_tablespace t WHERE t.oid = r.reltablespace)),
   r.relowner, coalesce(r.relacl, acldefault('r', r.relowner))::text[]
 FROM relation r WHERE r.relkind IN ('r', 'p', 'f')
 """
@@ -76,7 +93,8 @@ _VIEWS: Final = """
 SELECT 'pg_class'::regclass::oid, r.oid, 0,
   CASE r.relkind WHEN 'v' THEN 'view' ELSE 'materialized view' END, r.name,
   concat_ws('; ', 'with ' || (
-    SELECT string_agg(o, ', ' ORDER BY o) FROM unnest(r.reloptions) AS o), pg_get_viewdef(r.oid)),
+    SELECT string_agg(regexp_replace(o, '=(on|yes|1)$', '=true'), ', ' ORDER BY o)
+    FROM unnest(r.reloptions) AS o), pg_get_viewdef(r.oid)),
   r.relowner, coalesce(r.relacl, acldefault('r', r.relowner))::text[]
 FROM relation r WHERE r.relkind IN ('v', 'm')
 """
@@ -104,6 +122,12 @@ SELECT 'pg_class'::regclass::oid, r.oid, a.attnum, 'column',
     CASE WHEN a.attnotnull THEN 'not null' ELSE 'null' END,
     'collate ' || CASE WHEN a.attcollation <> t.typcollation THEN a.attcollation::regcollation::text
       END,
+    CASE WHEN r.relkind IN ('r', 'p') AND a.attstorage <> t.typstorage
+      THEN 'storage ' || a.attstorage::text END,
+    'compression ' || nullif(a.attcompression::text, ''),
+    'statistics ' || nullif(a.attstattarget, -1),
+    'options ' || array_to_string(a.attoptions, ', '),
+    CASE a.attgenerated WHEN 'v' THEN 'virtual' END,
     CASE a.attidentity WHEN 'a' THEN 'identity always' WHEN 'd' THEN 'identity by default' END,
     CASE a.attgenerated WHEN '' THEN 'default ' ELSE 'generated ' END
       || pg_get_expr(d.adbin, d.adrelid)),
@@ -120,9 +144,16 @@ SELECT 'pg_constraint'::regclass::oid, c.oid, 0, 'constraint',
   coalesce(r.name, k.name) || '.' || quote_ident(c.conname),
   coalesce('on (' || (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname)
     FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)) || '): ', '')
-  || pg_get_constraintdef(c.oid), NULL::oid, NULL::text[]
+  || concat_ws('; ', pg_get_constraintdef(c.oid),
+    'with ' || array_to_string(i.reloptions, ', '),
+    'tablespace ' || (SELECT t.spcname FROM pg_tablespace t WHERE t.oid = i.reltablespace),
+    (SELECT 'clustered' FROM pg_index x WHERE x.indexrelid = i.oid AND x.indisclustered),
+    CASE WHEN c.contype = 'f' AND EXISTS (SELECT FROM pg_trigger g
+      WHERE g.tgconstraint = c.oid AND g.tgenabled <> 'O') THEN 'not enforced' END),
+  NULL::oid, NULL::text[]
 FROM pg_constraint c
 LEFT JOIN relation r ON r.oid = c.conrelid
+LEFT JOIN pg_class i ON i.oid = c.conindid AND c.contype IN ('p', 'u', 'x')
 LEFT JOIN kind k ON k.oid = c.contypid
 WHERE coalesce(r.oid, k.oid) IS NOT NULL AND c.contype IN ('c', 'f', 'p', 'u', 'x')
 """
@@ -130,6 +161,7 @@ WHERE coalesce(r.oid, k.oid) IS NOT NULL AND c.contype IN ('c', 'f', 'p', 'u', '
 _INDEXES: Final = """
 SELECT 'pg_class'::regclass::oid, r.oid, 0, 'index', r.name,
   concat_ws('; ', pg_get_indexdef(r.oid), CASE WHEN NOT i.indisvalid THEN 'not valid' END,
+    'tablespace ' || (SELECT t.spcname FROM pg_tablespace t WHERE t.oid = r.reltablespace),
     CASE WHEN i.indisclustered THEN 'clustered' END), NULL, NULL
 FROM pg_index i JOIN relation r ON r.oid = i.indexrelid
 WHERE NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid
@@ -172,7 +204,8 @@ SELECT 'pg_policy'::regclass::oid, p.oid, 0, 'policy', r.name || '.' || quote_id
       FROM unnest(p.polroles) AS role LEFT JOIN pg_roles o ON o.oid = role),
     'using ' || pg_get_expr(p.polqual, p.polrelid),
     'with check ' || pg_get_expr(p.polwithcheck, p.polrelid)), NULL, NULL
-FROM pg_policy p JOIN relation r ON r.oid = p.polrelid
+FROM pg_policy p JOIN (SELECT oid, name FROM relation UNION ALL SELECT oid, name FROM door_table) r
+  ON r.oid = p.polrelid
 """
 
 _RULES: Final = """
@@ -190,9 +223,12 @@ SELECT 'pg_type'::regclass::oid, k.oid, 0,
     WHEN 'e' THEN (SELECT string_agg(quote_literal(e.enumlabel), ', ' ORDER BY e.enumsortorder)
       FROM pg_enum e WHERE e.enumtypid = k.oid)
     WHEN 'd' THEN concat_ws('; ', format_type(k.typbasetype, k.typtypmod),
+      'collate ' || (SELECT k.typcollation::regcollation::text FROM pg_type b
+        WHERE b.oid = k.typbasetype AND b.typcollation <> k.typcollation),
       CASE WHEN k.typnotnull THEN 'not null' END, 'default ' || k.typdefault)
-    ELSE (SELECT 'range of ' || g.rngsubtype::regtype::text FROM pg_range g
-      WHERE g.rngtypid = k.oid) END,
+    ELSE (SELECT concat_ws('; ', 'range of ' || g.rngsubtype::regtype::text,
+        nullif(g.rngcanonical::text, '-'), nullif(g.rngsubdiff::text, '-'),
+        g.rngmultitypid::regtype::text) FROM pg_range g WHERE g.rngtypid = k.oid) END,
   k.typowner, coalesce(k.typacl, acldefault('T', k.typowner))::text[]
 FROM kind k
 UNION ALL
@@ -246,6 +282,7 @@ OBJECTS: Final = _COMMON + "\nUNION ALL\n".join(
         *(_SCHEMAS, _TABLES, _ROW_SECURITY, _VIEWS, _SEQUENCES, _COLUMNS, _CONSTRAINTS, _INDEXES),
         *(_FUNCTIONS, _TRIGGERS, _POLICIES, _RULES, _TYPES, _DEFAULT_PRIVILEGES, _PUBLICATIONS),
         *(_EXTENSIONS, _STATISTICS),
+        *wide.PARTS,
     )
 )
 

@@ -10,7 +10,8 @@ from psycopg import sql
 
 from rollbackd.core.database import CriticalTable
 from rollbackd.postgres.connection import Connection
-from rollbackd.postgres.words import Difference
+from rollbackd.postgres.privileges import grantee_and_object
+from rollbackd.postgres.words import Difference, ObjectKey
 
 _MOST_LINES: Final = 8
 _GROWTH: Final = 0.1  # an app writes while a person reads the plan
@@ -73,15 +74,34 @@ def lines(difference: Difference) -> tuple[str, ...]:
 
 
 def said(difference: Difference) -> tuple[str, ...]:
-    """Of what should be and what is: one line an object, all of them."""
+    """Of what should be and what is: one line an object, all of them. Of what is missing or left
+    over as a whole, parts, owner and rights are not told once more.
+    """
     return (
-        *(f"{' '.join(key)} is missing" for key in difference.lost),
-        *(f"{' '.join(key)} is left over" for key in difference.extra),
+        *(f"{' '.join(key)} is missing" for key in difference.lost if _whole(key, difference.lost)),
+        *(
+            f"{' '.join(key)} is left over"
+            for key in difference.extra
+            if _whole(key, difference.extra)
+        ),
         *(
             f"{' '.join(key)} is {now!r}, not {should!r}"
             for key, (should, now) in difference.changed.items()
         ),
     )
+
+
+def _whole(key: ObjectKey, among: Mapping[ObjectKey, str]) -> bool:
+    """Whether it is not a part of another that goes or comes with it."""
+    kind, name = key
+    if kind == "acl":
+        name = grantee_and_object(name)[1]
+    if kind in {"acl", "owner", "comment"}:
+        return not any(f"{other} {of}" == name for other, of in among if of != name)
+    if kind in {"rls", "column order"}:
+        return ("table", name) not in among
+    table = name.rpartition(".")[0]
+    return not any((of, table) in among for of in ("table", "view", "materialized view"))
 
 
 async def invalid(connection: Connection) -> frozenset[str]:

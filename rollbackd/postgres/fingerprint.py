@@ -1,8 +1,8 @@
 """What a schema is made of, so that "as it was" can be proven and not hoped.
 
 Two databases with the same fingerprint behave the same for an app: owners, privileges, row
-security, policies, comments are in it. Not in it: rows, the order of columns, versions of
-extensions, and objects outside the schemas asked for, but for triggers that call into them.
+security, policies, comments are in it, and so are the roles, settings and policies around it. Not
+in it: rows, versions of extensions, and the inner life of the platform's own schemas.
 """
 
 from __future__ import annotations
@@ -25,6 +25,11 @@ _CAST_ELEMENT: Final = re.compile(rf"\(({_TEXT})::character varying\)::text")
 _CAST_ARRAY: Final = re.compile(
     rf"\(ARRAY\[({_TEXT}::character varying(?:, {_TEXT}::character varying)*)\]\)::text\[\]"
 )
+# Of these only who may do what is of interest, or they are there in any case.
+_RIGHTS_ONLY: Final = frozenset(
+    {"default privileges", "platform schema", "platform table", "database"}
+)
+_NOT_DUMPED: Final = frozenset({"unpopulated", "settings", "role", "column order"})
 _OWNERS_ALL: Final = {
     "table": {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"},
     "sequence": {"SELECT", "UPDATE", "USAGE"},
@@ -86,6 +91,20 @@ def compare(before: Fingerprint, after: Fingerprint) -> Difference:
     )
 
 
+def unlike(source: Fingerprint, copy: Fingerprint) -> Difference:
+    """As `compare`, without what no dump carries: a clone is as good without it."""
+    found = compare(source, copy)
+
+    def carried(key: ObjectKey) -> bool:
+        return key[0] not in _NOT_DUMPED and not key[1].endswith(" on database itself")
+
+    return Difference(
+        lost={key: value for key, value in found.lost.items() if carried(key)},
+        extra={key: value for key, value in found.extra.items() if carried(key)},
+        changed={key: value for key, value in found.changed.items() if carried(key)},
+    )
+
+
 def after(now: Fingerprint, step: Difference) -> Fingerprint:
     """What `now` becomes by the same step, measured elsewhere.
 
@@ -105,12 +124,18 @@ def _objects(
 ) -> dict[ObjectKey, str]:
     found: dict[ObjectKey, str] = {}
     numbered: dict[tuple[int, int, int], str] = {}
+    columns: dict[int, list[tuple[int, str]]] = {}
+    tables: dict[int, str] = {}
     for classid, oid, column, kind, name, definition, owner, acl in rows:
         label = f"{kind} {name}"
         if kind != "extension":  # its comment comes with it
             numbered[classid, oid, column] = label
-        if kind != "default privileges":
+        if kind not in _RIGHTS_ONLY:
             found[kind, name] = _plain(definition)
+        if kind == "column":
+            columns.setdefault(oid, []).append((column, name))
+        elif kind in {"table", "foreign table"} and not _inherits(definition):
+            tables[oid] = name
         if owner is not None:
             found["owner", label] = roles.get(owner, str(owner))
         for grantee, rights in privileges.by_grantee(tuple(acl or ())).items():
@@ -120,7 +145,17 @@ def _objects(
         about = numbered.get((classid, oid, column))
         if about is not None:
             found["comment", about] = text
+    for oid, table in tables.items():
+        ordered = (name[len(table) + 1 :] for _, name in sorted(columns.get(oid, ())))
+        found["column order", table] = ", ".join(ordered)
     return found
+
+
+def _inherits(definition: str) -> bool:
+    """From a table that it is no partition of: a restored dump has its columns in another order."""
+    parts = definition.split("; ")
+    bound = any(part == "DEFAULT" or part.startswith("FOR VALUES") for part in parts)
+    return not bound and any(part.startswith("inherits ") for part in parts)
 
 
 def _all_the_owners(kind: str, grantee: str, owner: str | None, rights: str) -> bool:

@@ -100,6 +100,8 @@ def _extra(key: ObjectKey, difference: Difference, good: Fingerprint) -> Iterato
     elif kind == "constraint":
         if any(("column", f"{table}.{column}") in good.objects for column in _columns(definition)):
             yield f"constraint {name} is new on columns it writes: {definition}"
+    elif kind == "unpopulated":
+        yield f"materialized view {name} has no rows until it is refreshed"
     elif kind == "index":
         on = definition.partition(" ON ")[2].removeprefix("ONLY ").partition(" USING ")[0]
         if definition.startswith("CREATE UNIQUE") and _relation(on, good.objects):

@@ -25,8 +25,12 @@ Finding = tuple[Harm, str]
 
 # Nothing an app stores, and nothing that opens a door.
 _HARMLESS: Final = frozenset(
-    {"comment", "index", "trigger", "rule", "statistics", "publication", "constraint", "schema"}
+    {
+        *("comment", "index", "trigger", "rule", "statistics", "publication", "constraint"),
+        *("schema", "column order", "role"),
+    }
 )
+_TOLD_ONLY: Final = frozenset({"comment", "column order"})  # of a residue: nothing hangs on them
 # They hold rows, values or a position.
 _HOLD_DATA: Final = frozenset({"table", "foreign table", "sequence"})
 _TYPES: Final = frozenset({"enum", "domain", "type"})
@@ -118,7 +122,7 @@ def _lost(key: ObjectKey, definition: str, context: _Context) -> Iterator[Findin
         yield Harm.LOSSY, f"{kind} {name} is dropped"
     elif kind == "schema":
         yield Harm.UNKNOWN, f"schema {name} is dropped"
-    elif kind not in _HARMLESS | _ROUTINES | _VIEWS | _PARTS:
+    elif kind not in _HARMLESS | _ROUTINES | _VIEWS | _PARTS | {"unpopulated"}:
         yield Harm.UNKNOWN, f"{kind} {name} goes: what goes with it is not known"
 
 
@@ -133,6 +137,11 @@ def _extra(key: ObjectKey, definition: str, context: _Context) -> Iterator[Findi
     elif kind in _ROUTINES:
         if definition.startswith("security definer") and not context.back(key, definition):
             yield Harm.SECURITY, f"{kind} {name} comes, with its owner's rights (security definer)"
+    elif kind == "role":
+        if not context.back(key, definition):
+            yield Harm.SECURITY, f"role {name} comes: {definition}"
+    elif kind == "unpopulated":
+        yield Harm.LOSSY, f"materialized view {name} is left without its rows"
     elif kind not in _HARMLESS | _HOLD_DATA | _TYPES | _VIEWS | _PARTS:
         yield Harm.UNKNOWN, f"{kind} {name} comes: what comes with it is not known"
 
@@ -144,6 +153,9 @@ def _changed(key: ObjectKey, before: str, after: str, context: _Context) -> Iter
         yield from _rights_lost(key, before, after, context)
     elif kind == "rls":
         yield from _row_security(name, before, after)
+    elif kind == "role":
+        if not context.back(key, after):
+            yield Harm.SECURITY, f"role {name} goes from {before!r} to {after!r}"
     elif kind in _ACCESS:
         if not context.back(key, after):
             yield from _access_changed(kind, name, before, after)
@@ -218,7 +230,8 @@ def _for_outsiders(definition: str, context: _Context) -> bool:
 
 
 def split(residue: Difference, leftovers: Collection[str]) -> tuple[Difference, Difference]:
-    """What of a residue counts, and what does not: comments, and what the owner lets stay.
+    """What of a residue counts, and what does not: comments, the order of columns (a column that
+    comes back is the last one), and what the owner lets stay.
 
     Only what is left over may be let stay, never what is lost or changed: with its own owner and
     rights. A pattern is "kind name", as in "function public.touch()"; `*` stands for anything.
@@ -234,7 +247,7 @@ def split(residue: Difference, leftovers: Collection[str]) -> tuple[Difference, 
         return any(fnmatch.fnmatchcase(about, pattern) for pattern in leftovers)
 
     def benign(key: ObjectKey) -> bool:
-        return key[0] == "comment"
+        return key[0] in _TOLD_ONLY
 
     extra = {key for key in residue.extra if benign(key) or stays(key)}
     return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from rollbackd.core.database import CriticalTable, DatabasePolicy, MigrationTool
@@ -49,7 +50,7 @@ def told(
         "seconds": round(cost.seconds, 3),
         "rows_lost": dict(cost.rows_lost),
         "columns_lost": {table: list(names) for table, names in cost.columns_lost.items()},
-        "changes": _difference(cost.step),
+        "changes": _difference(_without_order(cost.step)),
         "residue": None if cost.residue is None else _difference(cost.residue),
         "snapshot": snapshot,
         "verify": queries,
@@ -97,6 +98,12 @@ def _table_of(kind: str, name: str) -> str:
     if kind in {"acl", "owner", "comment"} and "table " in name:
         return name.rpartition("table ")[2]
     return ""
+
+
+def _without_order(step: Difference) -> Difference:
+    """It changes with every column that comes or goes, which is told."""
+    kept = {key: value for key, value in step.changed.items() if key[0] != "column order"}
+    return replace(step, changed=kept)
 
 
 def _difference(found: Difference) -> JsonObject:

@@ -19,6 +19,7 @@ from rollbackd.probes.queries import Query, measure_of, parts_of, texts_of
 from rollbackd.probes.side_by_side import SideBySide
 
 INTERVAL_SECONDS = 30.0
+OFF_SECONDS = 15.0  # a server may round the moment it was asked about to its own step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +137,8 @@ class PromQl:
             if left <= 0:
                 return Missed(reason=MissReason.SOURCE_UNREACHABLE, detail="time-out")
             form = {"query": text, "time": f"{at:.3f}"}
-            read = points(
-                await self._exchange.look(question(self._access, "query", form, seconds=left))
-            )
+            seen = await self._exchange.look(question(self._access, "query", form, seconds=left))
+            read = points(seen, (at, max(OFF_SECONDS, self._interval_seconds)))
             if isinstance(read, Missed):
                 return read
             answers.append(read)

@@ -23,8 +23,14 @@ TOO_MANY = "too many values; aggregate them in the query"
 _SAYS_WHY = {400, 422, 503}  # Prometheus puts its own error JSON under these
 
 
-def points(seen: Answer | Failed | Missed) -> list[Point] | Missed:
-    """Every series of the answer to an instant query, at least one."""
+def points(
+    seen: Answer | Failed | Missed, asked: tuple[float, float] | None = None
+) -> list[Point] | Missed:
+    """Every series of the answer to an instant query, at least one.
+
+    `asked`: about which moment, and how far off the answer may be, both in seconds. A server says
+    the moment back; another one is a cache's word on what was, and no sample of now.
+    """
     document = _document(seen, MOST_VALUES)
     if isinstance(document, Missed):
         return document
@@ -36,6 +42,8 @@ def points(seen: Answer | Failed | Missed) -> list[Point] | Missed:
     read = [_point(each) for each in result]
     if not _all_read(read):
         return Missed(reason=MissReason.SOURCE_BAD_BODY, detail="a series that cannot be read")
+    if asked is not None and not all(_about(each, *asked) for each in result):
+        return Missed(reason=MissReason.SOURCE_BAD_BODY, detail="an answer about another time")
     return read
 
 
@@ -116,6 +124,14 @@ def _point(one: Json) -> Point | None:
             return None if value is None else (labels, value)
         case _:
             return None
+
+
+def _about(one: Json, at: float, within: float) -> bool:
+    match one:
+        case {"value": [int() | float() as said, str()]} if not isinstance(said, bool):
+            return abs(said - at) <= within
+        case _:
+            return False
 
 
 def _series(one: Json) -> Series | None:

@@ -260,7 +260,8 @@ class Prometheus:
         form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
         self.asked.append(form)
         part = max((p for p in self.known if p in form["query"]), key=len)
-        result = [{"metric": labels, "value": [1.0, v]} for labels, v in self.known[part]]
+        at = float(form["time"])
+        result = [{"metric": labels, "value": [at, v]} for labels, v in self.known[part]]
         document = {"status": "success", "data": {"resultType": "vector", "result": result}}
         writer.write(answer(json.dumps(document).encode()))
 

@@ -40,6 +40,13 @@ def vector(*series: tuple[dict[str, str], str]) -> bytes:
     return answer(json.dumps(document).encode())
 
 
+def about(said: bytes, at: str) -> bytes:
+    """A vector is of the moment that was asked about."""
+    body = said.partition(b"\r\n\r\n")[2]
+    moved = body.replace(b"[1.0, ", f"[{at}, ".encode())
+    return said if moved == body else answer(moved)
+
+
 class Prometheus:
     """Answers each query with what it was told to; the longest part of it that is known counts."""
 
@@ -51,7 +58,7 @@ class Prometheus:
         form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
         self.asked.append(form)
         known = [part for part in self.answers if part in form["query"]]
-        writer.write(self.answers[max(known, key=len)])
+        writer.write(about(self.answers[max(known, key=len)], form["time"]))
 
 
 async def test_a_ratio_is_two_queries_about_the_same_moment() -> None:
@@ -82,7 +89,7 @@ async def test_the_deadline_is_told_as_a_plain_number_of_seconds() -> None:
 
 async def test_a_histogram_is_read_by_le() -> None:
     reply = vector(({"le": "+Inf"}, "9"), ({"le": "0.1"}, "4"), ({"le": "0.5"}, "7"))
-    async with Loopback(reply) as server:
+    async with Loopback(Prometheus({"": reply})) as server:
         made_with = context(prometheus=server.url)
         reading = await take("prometheus", {"histogram": "h"}, made_with)
     assert reading == Histogram(buckets=((0.1, 4.0), (0.5, 7.0), (math.inf, 9.0)))
@@ -98,15 +105,15 @@ async def test_a_histogram_is_read_by_le() -> None:
     ],
 )
 async def test_a_histogram_that_is_none_is_a_miss(reply: bytes, reason: MissReason) -> None:
-    async with Loopback(reply) as server:
+    async with Loopback(Prometheus({"": reply})) as server:
         reading = await take("prometheus", {"histogram": "h"}, context(prometheus=server.url))
     assert isinstance(reading, Missed)
     assert reading.reason == reason
 
 
 async def test_a_scalar_is_a_number_too() -> None:
-    body = b'{"status":"success","data":{"resultType":"scalar","result":[1,"7"]}}'
-    async with Loopback(answer(body)) as server:
+    body = b'{"status":"success","data":{"resultType":"scalar","result":[1.0, "7"]}}'
+    async with Loopback(Prometheus({"7": answer(body)})) as server:
         reading = await take("prometheus", {"value": "7"}, context(prometheus=server.url))
     assert reading == Value(value=7.0)
 
@@ -142,11 +149,33 @@ async def test_a_token_is_not_carried_along_a_redirect() -> None:
 
 
 async def test_an_own_url_and_token_take_the_place_of_the_process_ones() -> None:
-    async with Loopback(vector(({}, "1"))) as server:
+    async with Loopback(Prometheus({"up": vector(({}, "1"))})) as server:
         config = {"value": "up", "url": server.url, "token": "own"}
         made_with = context(prometheus="http://127.0.0.1:9", token="process")
         assert await take("prometheus", config, made_with) == Value(value=1.0)
     assert server.requests[0].headers["authorization"] == "Bearer own"
+
+
+@pytest.mark.parametrize(
+    ("off", "sample"), [(-3600, False), (-31, False), (-29, True), (29, True), (31, False)]
+)
+async def test_an_answer_about_another_time_is_a_miss(off: int, *, sample: bool) -> None:
+    """A cache between us and the server repeats what was, perhaps all errors."""
+    clock = FakeClock(1_000_000.0)
+    asked = 1_000_000 - 30 + off
+    async with Loopback(about(vector(({}, "1")), str(asked))) as server:
+        made_with = context(prometheus=server.url, interval=30.0, clock=clock)
+        reading = await take("prometheus", {"value": "up"}, made_with)
+    other = Missed(reason=MissReason.SOURCE_BAD_BODY, detail="an answer about another time")
+    assert reading == (Value(value=1.0) if sample else other)
+
+
+@pytest.mark.parametrize("moment", ["true", '"now"', "null", "[]"])
+async def test_an_answer_that_does_not_say_about_when_is_a_miss(moment: str) -> None:
+    async with Loopback(about(vector(({}, "1")), moment)) as server:
+        reading = await take("prometheus", {"value": "up"}, context(prometheus=server.url))
+    assert isinstance(reading, Missed)
+    assert reading.reason == MissReason.SOURCE_BAD_BODY
 
 
 async def test_looks_never_share_a_second_of_data() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rollbackd.clock import FakeClock
 from rollbackd.core.errors import Rejected, Unauthorized, Unreachable
 from rollbackd.core.facts import Check, CheckOutcome, MissReason
 from rollbackd.core.ports import Missed, NobodyHome, Reading
@@ -43,7 +44,8 @@ def prometheus_says(body: bytes, *, status: int = 200) -> Loopback:
 
 
 async def ask_prometheus(server: Loopback) -> Reading:
-    return await take("prometheus", {"value": "up"}, context(prometheus=server.url))
+    made_with = context(prometheus=server.url, clock=FakeClock(31.0))  # 30 s later than POINT
+    return await take("prometheus", {"value": "up"}, made_with)
 
 
 VECTOR = b'{"status":"success","data":{"resultType":"vector","result":[%s]}}'

@@ -4,7 +4,7 @@
 #   scripts/rollback/let-go.sh [--dry-run] APP
 # Touches only what carries our mark, and may be run again. flyctl cannot take a metadata mark off
 # without restarting the machine: it stays, does no harm, and goes with the next deploy.
-# Exit: 0 all let go, 1 something refused, 2 usage.
+# Exit: 0 all let go, 1 something refused or could not be seen, 2 usage.
 set -euo pipefail
 
 readonly mark="rollbackd "             # our lease descriptions begin with it
@@ -39,68 +39,85 @@ again() {
   "$@"
 }
 
+done_any=false
+failed=false
+
+# Does one thing for a machine, or says that it would: ID WOULD DONE NOT COMMAND...
+give_back() {
+  local id=$1 would=$2 did=$3 not=$4
+  shift 4
+  done_any=true
+  if $dry; then
+    echo "$app $id: $would"
+  elif again "$@" >/dev/null; then
+    echo "$app $id: $did"
+  else
+    echo "$app $id: $not" >&2
+    failed=true
+  fi
+}
+
+# Whether a lease of ours is on it. A machine without one is an empty answer, or "not found".
+leased_by_us() {
+  local id=$1 pause lease ours said=""
+  local view=(flyctl machine leases view "$id" --app "$app" --json)
+  for pause in 0 1 2; do
+    sleep "$pause"
+    if lease=$("${view[@]}" 2>/dev/null) && ours=$(jq --arg mark "$mark" \
+      '[.. | objects | .description? // empty | strings | select(startswith($mark))] | length' \
+      <<<"$lease" 2>/dev/null); then
+      [[ ${ours:-0} -gt 0 ]]
+      return
+    fi
+    said=$("${view[@]}" 2>&1 >/dev/null) || [[ $said != *"not found"* ]] || return 1
+  done
+  echo "$app $id: cannot see its lease; one of ours expires by itself: ${said:0:200}" >&2
+  failed=true
+  return 1
+}
+
+# The ids of the machines for which jq's $1 holds, one a line; $2 is the key of a mark.
+ids() {
+  jq --raw-output --arg key "${2:-}" \
+    "def mark: (.config.metadata? // {} | objects | .[\$key]) // \"\"; .[] | select($1) | .id" \
+    <<<"$machines"
+}
+
 if ! machines=$(again flyctl machine list --app "$app" --json); then
   echo "$app: cannot list the machines (is the token good for this app?)" >&2
   exit 1
 fi
-ids=$(jq --raw-output '.[].id' <<<"$machines")
-# A list that does not say whether a machine is cordoned: uncordoning one that is not does nothing.
-cordoned=$(jq --raw-output --arg key "$cordon_key" \
-  '.[] | select((.config.metadata // {})[$key] // "" | . != "") | select(.cordoned != false) | .id' \
-  <<<"$machines")
-stopped=$(jq --raw-output --arg key "$stop_key" \
-  '.[] | select((.config.metadata // {})[$key] // "" | . != "") | select(.state == "stopped") | .id' \
-  <<<"$machines")
-
-if [[ -z $ids ]]; then
-  echo "$app: no machines"
-  exit 0
+listed='type == "array" and all(.[]; type == "object" and (.id | type) == "string")'
+if [[ $(jq "$listed" <<<"$machines" 2>/dev/null) != true ]]; then
+  echo "$app: flyctl's list of machines is none: ${machines:0:200}" >&2
+  exit 1
+fi
+if [[ $(jq length <<<"$machines") -eq 0 ]]; then
+  # Fly has listed none by mistake before: that is no proof that nothing is held.
+  echo "$app: no machines are listed, so nothing was looked at; is it this app? run it again" >&2
+  exit 1
 fi
 
-done_any=false
-failed=false
-
 # The lease first: a leased machine refuses to be uncordoned.
-for id in $ids; do
-  lease=$(flyctl machine leases view "$id" --app "$app" --json 2>/dev/null || true)
-  ours=$(jq --arg mark "$mark" \
-    '[.. | objects | .description? // empty | strings | select(startswith($mark))] | length' \
-    <<<"${lease:-null}" 2>/dev/null || echo 0)
-  [[ ${ours:-0} -gt 0 ]] || continue
-  done_any=true
-  if $dry; then
-    echo "$app $id: would release the lease"
-  elif again flyctl machine leases clear "$id" --app "$app" >/dev/null; then
-    echo "$app $id: lease released"
-  else
-    echo "$app $id: lease NOT released; it expires by itself" >&2
-    failed=true
-  fi
+for id in $(ids true); do
+  leased_by_us "$id" || continue
+  give_back "$id" "would release the lease" "lease released" \
+    "lease NOT released; it expires by itself" \
+    flyctl machine leases clear "$id" --app "$app"
 done
 
-for id in $cordoned; do
-  done_any=true
-  if $dry; then
-    echo "$app $id: would go back into traffic"
-  elif again flyctl machine uncordon "$id" --app "$app" >/dev/null; then
-    echo "$app $id: back in traffic"
-  else
-    echo "$app $id: NOT uncordoned; try: flyctl machine uncordon $id --app $app" >&2
-    failed=true
-  fi
+# A list that does not say whether a machine is cordoned: uncordoning one that is not does nothing.
+for id in $(ids 'mark != "" and .cordoned != false' "$cordon_key"); do
+  give_back "$id" "would go back into traffic" "back in traffic" \
+    "NOT uncordoned; try: flyctl machine uncordon $id --app $app" \
+    flyctl machine uncordon "$id" --app "$app"
 done
 
-for id in $stopped; do
-  done_any=true
-  if $dry; then
-    echo "$app $id: would be started"
-  elif again flyctl machine start "$id" --app "$app" >/dev/null; then
-    echo "$app $id: started"
-  else
-    echo "$app $id: NOT started; try: flyctl machine start $id --app $app" >&2
-    failed=true
-  fi
+for id in $(ids 'mark != "" and .state == "stopped"' "$stop_key"); do
+  give_back "$id" "would be started" "started" \
+    "NOT started; try: flyctl machine start $id --app $app" \
+    flyctl machine start "$id" --app "$app"
 done
 
-$done_any || echo "$app: nothing of ours is held here"
 if $failed; then exit 1; fi
+$done_any || echo "$app: nothing of ours is held here"

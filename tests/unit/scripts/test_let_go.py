@@ -12,8 +12,9 @@ FLYCTL = """#!/usr/bin/env bash
 echo "$*" >> "$HERE/calls"
 case "$*" in
   "machine list "*) cat "$HERE/machines.json" ;;
-  "machine leases view "*) cat "$HERE/lease-$4.json" 2>/dev/null || exit 1 ;;
   "$REFUSES "*) echo "no" >&2; exit 1 ;;
+  "machine leases view "*)
+    cat "$HERE/lease-$4.json" 2>/dev/null || { echo "Error: lease not found" >&2; exit 1; } ;;
 esac
 """
 
@@ -50,7 +51,7 @@ def run(fly: Path, *arguments: str, refuses: str = "-") -> subprocess.CompletedP
 
 def mutations(fly: Path) -> list[str]:
     calls = (fly / "calls").read_text().splitlines()
-    return [call for call in calls if "clear" in call or "uncordon" in call]
+    return [call for call in calls if " clear " in call or "uncordon" in call]
 
 
 def test_our_lease_goes_first_then_our_cordon_and_nothing_else(fly: Path) -> None:
@@ -102,6 +103,67 @@ def test_a_machine_that_is_back_in_traffic_is_left_alone_although_the_mark_stays
     done = run(fly, "shop")
 
     assert (done.returncode, mutations(fly)) == (0, [])
+
+
+def test_a_lease_that_cannot_be_seen_is_told_and_the_rest_is_still_let_go(fly: Path) -> None:
+    done = run(fly, "shop", refuses="machine leases view m1")
+
+    assert done.returncode == 1
+    assert "shop m1: cannot see its lease; one of ours expires by itself: no" in done.stderr
+    assert mutations(fly) == ["machine uncordon m1 --app shop"]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "",
+        "null",
+        "{}",
+        '{"error": "unauthorized"}',
+        "[1]",
+        '[{"id": null}]',
+        "<html>502</html>",
+        "[",
+    ],
+)
+def test_what_is_no_list_of_machines_is_said_and_nothing_is_touched(fly: Path, listed: str) -> None:
+    (fly / "machines.json").write_text(listed)
+
+    done = run(fly, "shop")
+
+    assert (done.returncode, mutations(fly)) == (1, [])
+    assert done.stderr == f"shop: flyctl's list of machines is none: {listed}\n"
+    assert done.stdout == ""
+
+
+def test_an_empty_list_is_no_proof_that_nothing_is_held(fly: Path) -> None:
+    (fly / "machines.json").write_text("[]")
+
+    done = run(fly, "shop")
+
+    assert (done.returncode, mutations(fly)) == (1, [])
+    assert "no machines are listed, so nothing was looked at" in done.stderr
+
+
+def test_odd_machines_beside_it_do_not_keep_ours(fly: Path) -> None:
+    """Unreachable hosts have no config; metadata and leases may be anything."""
+    machines = json.loads((fly / "machines.json").read_text())
+    odd: list[object] = [None, [], "x", 7, {"metadata": None}, {"metadata": ["rollbackd_cordon"]}]
+    machines = [{"id": f"o{i}", "config": config} for i, config in enumerate(odd)] + machines
+    (fly / "machines.json").write_text(json.dumps(machines))
+    for i, lease in enumerate(("", "[]", "null", '"x"', '[{"description": 7}]', '{"data": null}')):
+        (fly / f"lease-o{i}.json").write_text(lease)
+
+    done = run(fly, "shop")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["shop m1: lease released", "shop m1: back in traffic"]
+
+
+@pytest.mark.parametrize("app", ["two words", "it's", "$(id)", "*", "a;b"])
+def test_an_odd_name_is_handed_on_as_it_is(fly: Path, app: str) -> None:
+    assert run(fly, app).returncode == 0
+    assert mutations(fly)[-1] == f"machine uncordon m1 --app {app}"
 
 
 def test_an_app_that_cannot_be_listed_is_an_error(fly: Path) -> None:

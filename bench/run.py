@@ -11,6 +11,7 @@ import datetime as dt
 import os
 import platform
 
+from database import database
 from judging import judging
 from living import memory_and_cpu, start_up
 from rendering import rendering
@@ -29,6 +30,7 @@ def main() -> None:
     show(asyncio.run(journal()))
     show(asyncio.run(resumed(3 if chosen.quick else 5)))
     if not chosen.quick:
+        show(asyncio.run(database()))
         show(asyncio.run(memory_and_cpu((1, 5))))
 
 

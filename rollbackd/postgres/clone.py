@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +20,20 @@ from pydantic import SecretStr
 
 from rollbackd.core.errors import PermanentError
 from rollbackd.core.ports import Clock
-from rollbackd.postgres import scratch, tools
+from rollbackd.postgres import excerpt, scratch, tools
 from rollbackd.postgres.connection import Connection, connect
 from rollbackd.postgres.local_server import PostgresServer
 
 _SUPERUSER: Final = "rollbackd_local"  # a name that no server to be cloned has
 _DATABASE: Final = "rollbackd_clone"
+# What a multi-statement makes is locked until its end, and a server has room for some thousands.
+_AT_ONCE: Final = 300
+_ENTRY: Final = b"\n--\n-- Name: "  # before each entry of a script
+_THROWN_AWAY: Final = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "max_locks_per_transaction": "512",
+}
 _FLAGS: Final = {
     "rolsuper": "SUPERUSER",
     "rolinherit": "INHERIT",
@@ -46,23 +54,22 @@ JOIN pg_roles r ON r.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
 async def cloned(
     url: SecretStr,
     source: Connection,
+    dump: Path,
     *,
-    schemas: Sequence[str],
+    only: Path | None = None,
     with_rows: Sequence[sql.Identifier],
     limit_seconds: float,
     clock: Clock,
 ) -> AsyncIterator[Connection]:
-    """A session in the clone, as the same role. `with_rows`: tables whose rows are copied too.
+    """A session in the clone of what `dumped` wrote, as the same role. `with_rows`: tables whose
+    rows are copied too. `only`: of `excerpt_of`.
 
     PermanentError where there can be none; else what psycopg and `tools` raise.
     """
     async with contextlib.AsyncExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollbackd-clone-"))
-        dump = Path(directory) / "schema.dump"
-        await _dump_schema(source, dump, schemas, limit_seconds)
         owner, address = await stack.enter_async_context(place(url, source, clock))
         async with await connect(owner, name="clone") as loader:
-            await load(loader, dump, limit_seconds)
+            await load(loader, dump, limit_seconds, only=only)
             for table in with_rows:
                 await _copy(source, loader, table)
         connection = await stack.enter_async_context(await connect(address, name="rehearsal"))
@@ -82,9 +89,54 @@ async def place(
             yield addresses
 
 
-async def _dump_schema(
+@contextlib.asynccontextmanager
+async def dumping(
+    source: Connection, schemas: Sequence[str], limit_seconds: float
+) -> AsyncIterator[asyncio.Task[Path]]:
+    """The schema as an archive, written beside whatever the caller does; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="rollbackd-clone-") as directory:
+        dump = Path(directory) / "schema.dump"
+        task = asyncio.create_task(_dump(source, dump, schemas, limit_seconds))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # whoever wanted it has asked
+
+
+async def excerpt_of(
+    source: Connection, dump: Path, names: Collection[str], limit_seconds: float
+) -> Path | None:
+    """What of it to load where only `names` can be reached; None where all is as quick."""
+    listing = await _printed(["--list", "--verbose", str(dump)], limit_seconds)
+    found = excerpt.entries(listing.decode("utf-8", "replace"))
+    if sum(one.relation for one in found) < excerpt.SMALL:
+        return None
+    kept = excerpt.reachable(found, await excerpt.named(source, names))
+    chosen = dump.with_suffix(".list")
+    lines = "".join(f"{one.number};\n" for one in found if one.number in kept)
+    await asyncio.to_thread(chosen.write_text, lines, "utf-8")
+    return chosen
+
+
+async def _printed(arguments: Sequence[str], limit_seconds: float) -> bytes:
+    """By pg_restore."""
+    chunks: list[bytes] = []
+    program = await asyncio.to_thread(tools.newest)
+    await asyncio.to_thread(
+        tools.run,
+        [program.pg_restore, *arguments],
+        limit_seconds=limit_seconds,
+        each_chunk=chunks.append,
+    )
+    return b"".join(chunks)
+
+
+async def _dump(
     source: Connection, dump: Path, schemas: Sequence[str], limit_seconds: float
-) -> None:
+) -> Path:
     """All of it, for what lies in other schemas is referred to; ours alone where that is denied."""
     program = tools.find(source.info.server_version // 10_000).pg_dump
     access = tools.access_of(source, "clone")
@@ -97,6 +149,7 @@ async def _dump_schema(
         await tools.run_async(
             [*whole, lock_wait, *named], limit_seconds=limit_seconds, access=access
         )
+    return dump
 
 
 async def surroundings(
@@ -116,23 +169,22 @@ async def surroundings(
         )
 
 
-async def load(loader: Connection, dump: Path, limit_seconds: float) -> None:
-    """As one script, which is fast; where something in it is not allowed, one by one."""
-    program = tools.newest().pg_restore
-    script: list[bytes] = []
-    await asyncio.to_thread(
-        tools.run,
-        [program, "--file=-", str(dump)],
-        limit_seconds=limit_seconds,
-        each_chunk=script.append,
-    )
-    lines = b"".join(script).split(b"\n")
+async def load(
+    loader: Connection, dump: Path, limit_seconds: float, *, only: Path | None = None
+) -> None:
+    """In few pieces, which is fast; where something in it is not allowed, one by one. `only`:
+    nothing but these entries, and psycopg.Error where one is not allowed.
+    """
+    chosen = [f"--use-list={only}"] if only else []
+    script = await _printed([*chosen, "--file=-", str(dump)], limit_seconds)
     try:
-        # psql's own commands are in it since 17.6; the server knows none of them.
-        await loader.execute(b"\n".join(line for line in lines if not line.startswith(b"\\")))
+        for piece in _pieces(script):
+            await loader.execute(piece)
         await loader.execute("RESET ALL")
     except psycopg.Error:
-        await loader.rollback()
+        if only:
+            raise
+        program = tools.newest().pg_restore
         access = tools.access_of(loader, "clone")
         # It goes on after what is refused, and then ends with an error: see the fingerprint.
         with contextlib.suppress(tools.ToolFailed):
@@ -141,6 +193,15 @@ async def load(loader: Connection, dump: Path, limit_seconds: float) -> None:
                 limit_seconds=limit_seconds,
                 access=access,
             )
+
+
+def _pieces(script: bytes) -> Iterator[bytes]:
+    # psql's own commands are in it since 17.6; the server knows none of them.
+    lines = (line for line in script.split(b"\n") if not line.startswith(b"\\"))
+    found = b"\n".join(lines).split(_ENTRY)
+    for start in range(0, len(found), _AT_ONCE):
+        piece = _ENTRY.join(found[start : start + _AT_ONCE])
+        yield _ENTRY + piece if start else piece
 
 
 async def _copy(source: Connection, target: Connection, table: sql.Identifier) -> None:
@@ -160,7 +221,7 @@ async def _copy(source: Connection, target: Connection, table: sql.Identifier) -
 @contextlib.asynccontextmanager
 async def _elsewhere(source: Connection) -> AsyncIterator[tuple[SecretStr, SecretStr]]:
     """A server of our own with the same roles: the addresses of its superuser and of our role."""
-    server = PostgresServer(superuser=_SUPERUSER)
+    server = PostgresServer(superuser=_SUPERUSER, settings=_THROWN_AWAY)
     try:
         await asyncio.to_thread(server.start)
         user = source.info.user

@@ -7,9 +7,10 @@ rows is said, for only in place can it be counted.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import psycopg
@@ -19,11 +20,11 @@ from pydantic import SecretStr
 from rollbackd.core.database import DatabasePolicy, Rehearsal
 from rollbackd.core.errors import PlanRefused, RollbackdError
 from rollbackd.core.ports import Clock
-from rollbackd.postgres import checks, clone, costs, harm, histories
+from rollbackd.postgres import checks, clone, costs, excerpt, harm, histories
 from rollbackd.postgres.agreed import Reversal
 from rollbackd.postgres.connection import Connection, connect, problem
 from rollbackd.postgres.fingerprint import after as stepped
-from rollbackd.postgres.fingerprint import compare, fingerprint
+from rollbackd.postgres.fingerprint import compare, fingerprint, unlike
 from rollbackd.postgres.history_rows import parts
 from rollbackd.postgres.limits import limit
 from rollbackd.postgres.outcome import State
@@ -82,6 +83,14 @@ async def rehearse(
         raise problem(error) from error
 
 
+class _NoClone(Exception):
+    """There is none, or what came out is not like its source."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
 class _Plan:
     def __init__(
         self,
@@ -102,8 +111,7 @@ class _Plan:
 
     async def make(self, good: Fingerprint | None) -> Rehearsed:
         found = await histories.applied(self._source, self._policy.histories)
-        before = await fingerprint(self._source, self._policy.schemas)
-        measured = await self._measure(before, found)
+        before, measured = await self._measured(found)
         everything = (*measured.seen, *measured.alone)
         over = _over(everything)
         between, final = stepped(before, _over(measured.seen)), stepped(before, over)
@@ -130,35 +138,74 @@ class _Plan:
             where=measured.where,
         )
 
-    async def _measure(self, before: Fingerprint, found: Sequence[Applied]) -> _Measured:
-        if self._policy.rehearsal is Rehearsal.CLONE:
-            async with contextlib.AsyncExitStack() as stack:
-                try:
-                    copy = await stack.enter_async_context(self._clone(found))
-                except (psycopg.Error, RollbackdError) as error:
-                    why: Exception = error  # no room, no right, no tools: then in place
-                else:
-                    base = await fingerprint(copy, self._policy.schemas)
-                    try:
-                        return await self._on_clone(copy, base, found)
-                    except (psycopg.Error, RollbackdError) as error:
-                        if not compare(before, base):
-                            raise  # the clone is the same: the step is to blame
-                        why = error
-            if self._alone:
-                raise PlanRefused(
-                    "what runs outside of a transaction can be tried on a clone only",
-                    hint=f"and there is none: {why}",
-                ) from why
-        return await self._in_place(before, found)
+    async def _measured(self, found: Sequence[Applied]) -> tuple[Fingerprint, _Measured]:
+        """Of now, and of the steps."""
+        schemas = self._policy.schemas
+        if self._policy.rehearsal is not Rehearsal.CLONE:
+            before = await fingerprint(self._source, schemas)
+            return before, await self._in_place(before, found)
+        named = sorted({*schemas, *(table[0] for table in _tables_of(found))})
+        async with clone.dumping(self._source, named, _CLONE_SECONDS) as dumping:
+            before = await fingerprint(self._source, schemas)
+            try:
+                dump = await _there(dumping)
+                measured = await self._on_excerpt(dump, before, found)
+                return before, measured or await self._on_whole(dump, before, found)
+            except _NoClone as error:
+                why = error.why
+        if self._alone:
+            raise PlanRefused(
+                "what runs outside of a transaction can be tried on a clone only",
+                hint=f"and there is none: {why}",
+            ) from why
+        return before, await self._in_place(before, found)
 
-    def _clone(self, found: Sequence[Applied]) -> AbstractAsyncContextManager[Connection]:
-        tables = sorted({parts(each.table) for each in found})
+    async def _on_excerpt(
+        self, dump: Path, before: Fingerprint, found: Sequence[Applied]
+    ) -> _Measured | None:
+        """On that part of a large schema that the steps can reach; None where it was not enough."""
+        words = excerpt.names(step.text for step in self._steps)
+        if words is None:
+            return None
+        words |= {table[-1].lower() for table in _tables_of(found)}
+        try:
+            only = await clone.excerpt_of(self._source, dump, words, _CLONE_SECONDS)
+            if only is None:
+                return None
+            async with self._clone(dump, found, only) as copy:
+                base = await fingerprint(copy, self._policy.schemas)
+                other = unlike(before, base)
+                if other.extra or other.changed:
+                    return None
+                return await self._on_clone(copy, base, found)
+        except (psycopg.Error, RollbackdError):
+            return None  # whose fault it is the whole will show
+
+    async def _on_whole(
+        self, dump: Path, before: Fingerprint, found: Sequence[Applied]
+    ) -> _Measured:
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                copy = await stack.enter_async_context(self._clone(dump, found))
+            except (psycopg.Error, RollbackdError) as error:
+                raise _NoClone(error) from error  # no room, no right: then in place
+            base = await fingerprint(copy, self._policy.schemas)
+            try:
+                return await self._on_clone(copy, base, found)
+            except (psycopg.Error, RollbackdError) as error:
+                if not unlike(before, base):
+                    raise  # the clone is the same: the step is to blame
+                raise _NoClone(error) from error
+
+    def _clone(
+        self, dump: Path, found: Sequence[Applied], only: Path | None = None
+    ) -> AbstractAsyncContextManager[Connection]:
         return clone.cloned(
             self._url,
             self._source,
-            schemas=sorted({*self._policy.schemas, *(table[0] for table in tables)}),
-            with_rows=[sql.Identifier(*table) for table in tables],
+            dump,
+            only=only,
+            with_rows=[sql.Identifier(*table) for table in _tables_of(found)],
             limit_seconds=_CLONE_SECONDS,
             clock=self._clock,
         )
@@ -167,7 +214,9 @@ class _Plan:
         self, copy: Connection, base: Fingerprint, found: Sequence[Applied]
     ) -> _Measured:
         trial = self._trial(copy, found, with_rows=False)
-        async with copy.transaction():
+        # Rolled back where nothing comes after it: roles and settings are shared with the databases
+        # beside the clone, and COMMIT would change them there.
+        async with copy.transaction(force_rollback=not self._alone):
             seen = await self._inside_of(copy, trial, base, lock_seconds=None)
             between = await histories.applied(copy, self._policy.histories)
         alone: list[Seen] = []
@@ -179,7 +228,7 @@ class _Plan:
             alone=tuple(alone),
             locks=trial.locks,
             between=between,
-            after=await histories.applied(copy, self._policy.histories),
+            after=await histories.applied(copy, self._policy.histories) if alone else between,
             where=Rehearsal.CLONE,
         )
 
@@ -221,6 +270,17 @@ class _Plan:
 
 def _over(seen: Sequence[Seen]) -> Difference:
     return compare(seen[0].before, seen[-1].after) if seen else Difference()
+
+
+async def _there(dumping: Awaitable[Path]) -> Path:
+    try:
+        return await dumping
+    except (psycopg.Error, RollbackdError) as error:
+        raise _NoClone(error) from error
+
+
+def _tables_of(found: Sequence[Applied]) -> list[tuple[str, ...]]:
+    return sorted({parts(each.table) for each in found})
 
 
 def _tables_lost(seen: Sequence[Seen]) -> list[str]:

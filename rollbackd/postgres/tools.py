@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import os
 import re
@@ -105,9 +106,17 @@ def _major(directory: Path) -> int | None:
     """None where the two are not, or do not run here."""
     if not (directory / "pg_restore").exists() or not (directory / "pg_dump").exists():
         return None
-    asked = [str(directory / "pg_dump"), "--version"]
+    program = directory / "pg_dump"
+    return _asked(str(program), program.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=32)
+def _asked(program: str, _changed_at: int) -> int | None:
+    """Once for each that is installed: a plan needs them several times."""
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+        answer = subprocess.run(  # noqa: S603
+            [program, "--version"], capture_output=True, text=True, check=False
+        )
     except OSError:
         return None
     version = re.search(r"\(PostgreSQL\) (\d+)", answer.stdout)

@@ -9,9 +9,9 @@ from pydantic import SecretStr
 
 from rollbackd.clock import FakeClock, SystemClock
 from rollbackd.postgres import scratch
-from rollbackd.postgres.clone import cloned
+from rollbackd.postgres.clone import cloned, dumping
 from rollbackd.postgres.connection import Connection, connect
-from rollbackd.postgres.fingerprint import compare, fingerprint
+from rollbackd.postgres.fingerprint import fingerprint, unlike
 from rollbackd.postgres.local_server import PostgresServer
 
 HISTORY = sql.Identifier("supabase_migrations", "schema_migrations")
@@ -54,21 +54,24 @@ def own_role(server: PostgresServer, url: str, name: str, flags: str) -> SecretS
 async def look(url: SecretStr, clone_of: Connection) -> tuple[str, bool]:
     """The user in the clone; whether it is like its source, with the history and no rows."""
     before = await fingerprint(clone_of, ["public"])
-    async with cloned(
-        url,
-        clone_of,
-        schemas=["public", "supabase_migrations"],
-        with_rows=[HISTORY],
-        limit_seconds=30,
-        clock=SystemClock(),
-    ) as clone:
+    async with (
+        dumping(clone_of, ["public", "supabase_migrations"], 30) as dump,
+        cloned(
+            url,
+            clone_of,
+            await dump,
+            with_rows=[HISTORY],
+            limit_seconds=30,
+            clock=SystemClock(),
+        ) as clone,
+    ):
         after = await fingerprint(clone, ["public"])
         rows = await (await clone.execute("SELECT count(*) FROM public.notes")).fetchone()
         history = await (
             await clone.execute("SELECT version FROM supabase_migrations.schema_migrations")
         ).fetchall()
         user = await (await clone.execute("SELECT current_user::text")).fetchone()
-        difference = compare(before, after)
+        difference = unlike(before, after)
         assert not difference.lost, difference.lost
         assert user is not None
         return user[0], (rows, history) == ((0,), [("1",)])

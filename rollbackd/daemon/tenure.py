@@ -33,9 +33,9 @@ class Tenure:
         """The store is open when this returns: another daemon, or a full disk, is waited for."""
         told = False
         while True:
-            deposed = await self._store.stand_by(_tell_who_has_it)
-            self._deposed_another = self._deposed_another or deposed
             try:
+                deposed = await self._store.stand_by(_tell_who_has_it)
+                self._deposed_another = self._deposed_another or deposed
                 await self._store.open()
             except TemporaryError as error:
                 if not told:

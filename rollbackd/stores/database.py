@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import uuid
@@ -19,6 +20,7 @@ from rollbackd.core.errors import (
 )
 from rollbackd.stores.schema_sql import MIGRATIONS, SCHEMA_VERSION
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -28,10 +30,17 @@ def make_directory(directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
     except OSError as error:
-        raise ConfigError(
-            f"cannot use the state directory {directory}: {error.strerror}",
-            hint="set ROLLBACKD_STATE to a directory this user owns",
-        ) from error
+        raise untouchable(error, f"the state directory {directory}") from error
+
+
+def untouchable(error: OSError, what: str) -> RollbackdError:
+    """The system's refusal as ours: a full disk passes, what is not ours stays so."""
+    if error.errno in _FULL:
+        return TemporaryError(f"no space left for {what}", hint="free space; nothing is lost")
+    return ConfigError(
+        f"cannot use {what}: {error.strerror}",
+        hint="set ROLLBACKD_STATE to a directory this user owns",
+    )
 
 
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:

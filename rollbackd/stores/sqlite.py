@@ -58,7 +58,10 @@ class SqliteStore:
         deposed. `told` once, with who has it.
         """
         database.make_directory(self._path.parent)
-        return await self._tenancy.stand_by(told)
+        try:
+            return await self._tenancy.stand_by(told)
+        except OSError as error:
+            raise database.untouchable(error, str(error.filename or self._path.parent)) from error
 
     @property
     def busy(self) -> bool:
@@ -273,6 +276,8 @@ class SqliteStore:
             )
         except sqlite3.Error as error:
             raise database.translated(error, self._path) from error
+        except OSError as error:
+            raise database.untouchable(error, str(error.filename or self._path)) from error
 
     def _worked(self, work: Callable[[], T]) -> T:
         self._working = True

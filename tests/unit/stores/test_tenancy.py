@@ -1,6 +1,8 @@
 """One daemon at a time: the dead give way at once, the frozen after five seconds, fenced."""
 
 import asyncio
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -11,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from rollbackd.clock import FakeClock, SystemClock
-from rollbackd.core.errors import Fenced, Rejected
+from rollbackd.core.errors import ConfigError, Fenced, Rejected, TemporaryError
 from rollbackd.stores import lock, tenancy
+from rollbackd.stores.database import untouchable
 from rollbackd.stores.lock import DirectoryLock
 from rollbackd.stores.sqlite import SqliteStore
 from tests.support import until
@@ -194,3 +197,38 @@ async def test_whoever_opens_after_us_ends_our_writing_even_past_the_lock(tmp_pa
     await first.close()
     second.check_ours("the end of the first changes nothing")
     await second.close()
+
+
+@pytest.mark.parametrize("name", ["rollbackd.db", "rollbackd.db.lock"])
+async def test_what_is_no_file_of_ours_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    store = SqliteStore(tmp_path, SystemClock())
+
+    async def begin() -> None:
+        await store.stand_by(lambda _told: None)
+        await store.open()
+
+    with pytest.raises(ConfigError, match=f"cannot use .*{name}: Is a directory") as refused:
+        await begin()
+    await store.close()
+
+    assert "ROLLBACKD_STATE" in refused.value.hint
+
+
+async def test_a_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+
+    with pytest.raises(ConfigError, match="cannot use the state directory"):
+        await SqliteStore(tmp_path / "state", SystemClock()).stand_by(lambda _told: None)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_no_room_for_a_new_file_passes_and_what_is_not_ours_does_not(code: int) -> None:
+    """A full disk is waited for at the start (`Tenure.begin`); the others end it."""
+    full = untouchable(OSError(code, os.strerror(code)), "/data/rollbackd.db")
+    foreign = untouchable(OSError(errno.EACCES, "Permission denied"), "/data/rollbackd.db")
+
+    assert isinstance(full, TemporaryError)
+    assert full.message == "no space left for /data/rollbackd.db"
+    assert isinstance(foreign, ConfigError)
+    assert foreign.message == "cannot use /data/rollbackd.db: Permission denied"

@@ -16,7 +16,7 @@ from rollbackd.cli.client import DaemonGone, whoami
 from rollbackd.cli.database_plan import queries
 from rollbackd.clock import SystemClock
 from rollbackd.core.errors import ConfigError, Rejected
-from rollbackd.core.model import JsonObject, RollBack, RollbackOutcome
+from rollbackd.core.model import JsonObject, Restore, RollBack, RollbackOutcome
 from rollbackd.core.runbook import Journal
 from rollbackd.telemetry import events, shapes
 
@@ -49,6 +49,7 @@ class Wish:
     json: bool
     confirm: Callable[[str, JsonObject], None]
     to_migration: str
+    restore: Restore | None
     print_plan: Callable[[JsonObject], None]
 
 
@@ -111,7 +112,7 @@ async def _decided(hands: Hands, name: Any, wish: Wish) -> RollBack:
     by = f"{wish.by.strip() or whoami()}, no daemon alive"
     return await hands.decide(
         name, to=wish.to, plan=wish.plan, reason=wish.reason, by=by,
-        to_migration=wish.to_migration,
+        to_migration=wish.to_migration, restore=wish.restore,
     )  # fmt: skip
 
 

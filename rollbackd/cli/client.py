@@ -75,8 +75,9 @@ class Daemon(AbstractContextManager["Daemon"]):
     def get(self, path: str, **params: str | int) -> JsonObject:
         return self._ask("GET", path, params=params, body=None)
 
-    def post(self, path: str, body: JsonObject) -> JsonObject:
-        return self._ask("POST", path, params={}, body=body)
+    def post(self, path: str, body: JsonObject, *, seconds: float = _ANSWER_SECONDS) -> JsonObject:
+        """`seconds`: how long the answer may take."""
+        return self._ask("POST", path, params={}, body=body, seconds=seconds)
 
     def pick(self, target: str | None) -> str:
         """The target asked for, or the only one there is."""
@@ -90,14 +91,26 @@ class Daemon(AbstractContextManager["Daemon"]):
         raise UsageError("which target?", hint=f"name one of: {listed}{more}")
 
     def _ask(
-        self, method: str, path: str, *, params: Mapping[str, str | int], body: JsonObject | None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int],
+        body: JsonObject | None,
+        seconds: float = _ANSWER_SECONDS,
     ) -> JsonObject:
         import httpx  # noqa: PLC0415 -- imported already, by __init__
 
         if not self._url:
             self._knock()
         try:
-            answer = self._client.request(method, path, params=params, json=body)
+            answer = self._client.request(
+                method,
+                path,
+                params=params,
+                json=body,
+                timeout=httpx.Timeout(seconds, connect=_CONNECT_SECONDS),
+            )
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise self._gone() from error
         except httpx.HTTPError as error:

@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "status": "What is: targets, probes, triggers, the decision.",
     "releases": "What could be gone back to.",
     "database": "How the database was while each release was well.",
+    "snapshots": "What data could be put back from; --take makes one more.",
     "explain": "Why (not) now: the numbers, every gate, what would have to happen.",
     "replay": "What this configuration would have decided, on facts of the past.",
     "history": "What was done, step by step.",

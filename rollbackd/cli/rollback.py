@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from rollbackd.cli import show
+from rollbackd.cli import restoring, show
 from rollbackd.cli.by_hand import Wish, roll_back
 from rollbackd.cli.client import Daemon, DaemonGone, objects, target_path
 from rollbackd.cli.database_plan import database_part, queries, said_above
@@ -45,6 +45,10 @@ def rollback(
     plan_hash: Annotated[
         str, typer.Option("--plan-hash", help="Approve the plan of this hash, and no other.")
     ] = "",
+    snapshot: restoring.Snapshot = "",
+    table: restoring.Tables = None,
+    missing_only: restoring.Missing = False,
+    common_columns: restoring.Common = False,
     kind: Annotated[Kind, typer.Option("--class", help="What kind of trouble.")] = Kind.BUG,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan only.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -56,6 +60,10 @@ def rollback(
     if not reason.strip():
         raise UsageError("a rollback needs a reason", hint='--reason "checkout fails"')
     asked: JsonObject = {"reason": reason.strip(), "class": str(kind), "dry_run": True}
+    restore = restoring.wished(snapshot, table, missing=missing_only, common=common_columns)
+    if restore is not None:
+        plan = plan or restoring.PLAN
+        asked |= restoring.fields(restore)
     if to is not None:
         asked["to"] = version(to)
     if plan is not None:
@@ -72,6 +80,7 @@ def rollback(
         json=json,
         confirm=partial(_confirmed, yes=yes, plan_hash=plan_hash),
         to_migration=to_migration,
+        restore=restore,
         print_plan=partial(_print_plan, json=json),
     )
     raise typer.Exit(_by_the_daemon(asked, wish, no_wait=no_wait))
@@ -79,11 +88,12 @@ def rollback(
 
 def _by_the_daemon(asked: JsonObject, wish: Wish, *, no_wait: bool) -> int:
     """The exit code. Where no daemon answers we do it ourselves, if we may wait for the end."""
+    seconds = restoring.ANSWER_SECONDS
     with Daemon(by=wish.by) as daemon:
         try:
             name = daemon.pick(wish.target)
             path = target_path(name, "/rollback")
-            planned = daemon.post(path, asked)
+            planned = daemon.post(path, asked, seconds=seconds)
         except DaemonGone as gone:
             if no_wait:
                 raise
@@ -94,7 +104,7 @@ def _by_the_daemon(asked: JsonObject, wish: Wish, *, no_wait: bool) -> int:
         wish.confirm(name, planned)
         if planned.get("asks"):  # bound to what was seen: another plan is refused
             asked["plan_hash"] = planned.get("hash")
-        begun = daemon.post(path, {**asked, "dry_run": False})
+        begun = daemon.post(path, {**asked, "dry_run": False}, seconds=seconds)
         if no_wait:
             _print_begun(begun, json=wish.json)
             return 0
@@ -116,10 +126,7 @@ def _confirm(name: str, planned: JsonObject) -> None:
     if not _someone_there():
         raise UsageError("nobody is there to confirm", hint="add --yes, or look with --dry-run")
     _print_plan(planned, json=False)
-    question = (
-        f"Roll {name} back from v{planned.get('from_version')} to v{planned.get('to_version')}?"
-    )
-    if not typer.confirm(question):
+    if not typer.confirm(restoring.question(name, planned)):
         raise typer.Exit(1)
 
 
@@ -152,19 +159,16 @@ def _print_plan(plan: JsonObject, *, json: bool) -> None:
     if json:
         show.as_json(plan)
         return
-    show.line(
-        f"{plan.get('target')}: v{plan.get('from_version')} -> v{plan.get('to_version')}"
-        f", plan {plan.get('name')}",
-        style="bold",
-    )
+    show.line(restoring.headline(plan), style="bold")
     if plan.get("refuses"):
         show.line(f"  refused: {plan['refuses']}", style="bold")
     elif plan.get("asks"):
         show.line(f"  needs approval: {plan['asks']} (plan hash {plan.get('hash')})")
     database_part(plan)
+    restoring.data_part(plan)
     notes = plan.get("notes")
     for note in notes if isinstance(notes, list) else []:
-        if not said_above(plan, str(note)):
+        if not said_above(plan, str(note)) and not restoring.said_above(plan, str(note)):
             show.line(f"  {note}")
     rows = [
         (step.get("seq"), step.get("phase"), step.get("name"), step.get("mutates"))

@@ -18,7 +18,14 @@ from rollbackd.config.load import Loaded
 from rollbackd.config.settings import Settings
 from rollbackd.core.errors import PlanRefused, UsageError
 from rollbackd.core.facts import Fact, MachinesSeen, ReleasesSeen, TargetFact
-from rollbackd.core.model import JsonObject, RollBack, RollbackId, RollbackOutcome, TargetName
+from rollbackd.core.model import (
+    JsonObject,
+    Restore,
+    RollBack,
+    RollbackId,
+    RollbackOutcome,
+    TargetName,
+)
 from rollbackd.core.ports import Clock, Executor
 from rollbackd.core.proof import Proved
 from rollbackd.core.runbook import Journal, Plan
@@ -109,12 +116,13 @@ class Hands(AbstractAsyncContextManager["Hands"]):
         reason: str,
         by: str,
         to_migration: str = "",
+        restore: Restore | None = None,
     ) -> RollBack:
         """What a person asked for, from what is remembered and what the platform shows now."""
         state = await self._look(name)
         return asked_for(
             self._engine.policy, state, self._clock.now(), to=to, plan=plan, reason=reason, by=by,
-            to_migration=to_migration,
+            to_migration=to_migration, restore=restore,
         )  # fmt: skip
 
     async def _look(self, name: TargetName) -> TargetState:

@@ -23,7 +23,7 @@ from rollbackd.core.facts import (
 )
 from rollbackd.core.ledger import Standing
 from rollbackd.core.manual import manual
-from rollbackd.core.model import Hold, Json, JsonObject, RollBack, TargetName
+from rollbackd.core.model import Hold, Json, JsonObject, Restore, RollBack, TargetName
 from rollbackd.core.policy import Policy
 from rollbackd.core.runbook import Journal, RollbackState
 from rollbackd.core.snapshot import TargetView
@@ -122,6 +122,7 @@ class Desk(Control):
         by: str,
         plan_hash: str = "",
         to_migration: str = "",
+        restore: Restore | None = None,
     ) -> JsonObject:
         """A rollback by hand: the plan for `dry_run`, else the id of the one that began."""
         state = self._state(target)
@@ -136,6 +137,7 @@ class Desk(Control):
                 by=by,
                 plan_hash=plan_hash,
                 to_migration=to_migration,
+                restore=restore,
             )
         except Rejected:
             held = await self._held(state.policy.name)
@@ -262,15 +264,21 @@ def asked_for(
     by: str,
     plan_hash: str = "",
     to_migration: str = "",
+    restore: Restore | None = None,
 ) -> RollBack:
     """What a person asked for, as a decision. Raises Rejected with the reason why it cannot be."""
     triggers, plans = state.policy.triggers, state.policy.plans
     name = plan or (triggers[0].plan if triggers else "app")
     if name not in plans:
         raise UsageError(f"no plan {name!r}", hint=f"plans: {', '.join(sorted(plans))}")
+    if restore is not None and "data" not in plans[name].steps:
+        raise UsageError(
+            f"plan {name} puts no data back",
+            hint="--plan data; or leave out --snapshot and --table",
+        )
     decision = manual(
         policy, state, now, to_version=to, plan=name, reason=reason, by=by,
-        plan_hash=plan_hash, to_migration=to_migration,
+        plan_hash=plan_hash, to_migration=to_migration, restore=restore,
     )  # fmt: skip
     if isinstance(decision, Hold):
         why = decision.why or decision.reason.value

@@ -103,7 +103,7 @@ class Planner:
             )
         fitting = [
             one
-            for one in snapshot_files.kept(self._directory)
+            for one in snapshot_files.of(self._directory, decision.target)
             if one.manifest.origin == origin and one.manifest.taken_at < came
         ]
         if not fitting:

@@ -27,7 +27,7 @@ from rollbackd.executors.database_plan import BLOB, Planner, refuse_unfit
 from rollbackd.executors.plan_hash import MEASURED
 from rollbackd.fly.json_shape import object_at, text_at
 from rollbackd.plugins import ExecutorContext
-from rollbackd.postgres import holding, invariants, outcome, reversal, snapshot, snapshot_files
+from rollbackd.postgres import holding, invariants, keeping, outcome, reversal
 from rollbackd.postgres.agreed import Reversal
 from rollbackd.postgres.connection import connect, problem
 from rollbackd.postgres.outcome import Outcome
@@ -79,18 +79,15 @@ class Work:
         """Verified, or PermanentError: without one nothing that loses rows is done."""
         directory = self._directory()
         try:
-            made = await snapshot.take(
+            made = await keeping.keep(
                 self._url,
+                self._policy,
                 directory=directory,
-                schemas=self._policy.schemas,
-                limit_seconds=self._policy.snapshots.limit_seconds,
                 clock=self._context.clock,
                 label=str(plan.target),
             )
         except (psycopg.Error, OSError, TemporaryError) as error:
             raise _for_good(error) from error
-        keep, now = self._policy.snapshots.keep, self._context.clock.now()
-        snapshot_files.prune(directory, keep=keep, now=now, spare=frozenset({made.path}))
         return {
             "path": str(made.path),
             "sha256": made.manifest.sha256,

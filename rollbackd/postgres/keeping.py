@@ -48,13 +48,15 @@ async def keep(
         tools_of=policy.histories,
     )
     kept, now = policy.snapshots.keep, clock.now()
-    snapshot_files.prune(directory, keep=kept, now=now, spare=spare | {made.path})
+    snapshot_files.prune(directory, keep=kept, now=now, spare=spare | {made.path}, target=label)
     return made
 
 
-def listed(directory: Path) -> list[JsonObject]:
-    """Newest first, for people and scripts. None is read here: a restore reads all of it."""
-    return [_shape(one) for one in reversed(snapshot_files.kept(directory))]
+def listed(directory: Path, target: str) -> list[JsonObject]:
+    """Those of a target, newest first, for people and scripts. None is read here: a restore reads
+    all of it.
+    """
+    return [_shape(one) for one in reversed(snapshot_files.of(directory, target))]
 
 
 def _shape(one: Snapshot) -> JsonObject:

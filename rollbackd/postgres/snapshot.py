@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Sequence
@@ -74,7 +73,7 @@ async def take(
     else as `connection.problem` has it.
     """
     files.private(directory)
-    name = f"{re.sub(r'[^A-Za-z0-9_-]', '_', label)}-{clock.now():.0f}-{secrets.token_hex(3)}.dump"
+    name = f"{files.label(label)}-{clock.now():.0f}-{secrets.token_hex(3)}.dump"
     part = directory / f"{name}.part"
     try:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,17 @@ def kept(directory: Path) -> list[Snapshot]:
     return sorted(found, key=lambda one: (one.manifest.taken_at, one.path.name))
 
 
+def label(target: str) -> str:
+    """What the names of a target's snapshots begin with."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", target)
+
+
+def of(directory: Path, target: str) -> list[Snapshot]:
+    """Those of one target, oldest first: their names end in a time and a number."""
+    mine = label(target)
+    return [one for one in kept(directory) if one.id.rsplit("-", 2)[0] == mine]
+
+
 def named(directory: Path, name: str) -> Snapshot:
     """The one of that id. PlanRefused where there is none: a name is never a path."""
     known = kept(directory)
@@ -98,11 +110,21 @@ def named(directory: Path, name: str) -> Snapshot:
     return found
 
 
-def prune(directory: Path, *, keep: int, now: float, spare: frozenset[Path] = frozenset()) -> None:
-    """All but the newest `keep` go, and what an interrupted one left. `spare` stays: in use."""
+def prune(
+    directory: Path,
+    *,
+    keep: int,
+    now: float,
+    spare: frozenset[Path] = frozenset(),
+    target: str | None = None,
+) -> None:
+    """All but the newest `keep` go, of this target or of all, and what an interrupted one left.
+    `spare` stays: in use.
+    """
     if not directory.is_dir():
         return
-    snapshots = [one.path for one in kept(directory) if one.path not in spare]
+    known = kept(directory) if target is None else of(directory, target)
+    snapshots = [one.path for one in known if one.path not in spare]
     for path in snapshots[: max(0, len(snapshots) - keep)]:
         _beside(path).unlink(missing_ok=True)  # first: without it the dump is no snapshot
         path.unlink(missing_ok=True)

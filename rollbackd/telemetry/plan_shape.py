@@ -23,11 +23,11 @@ def plan(frozen: Plan) -> JsonObject:
              "mutates": s.mutates}
             for s in frozen.steps
         ],
-        "database": _database(frozen),
+        "database": _told(frozen, "database_"), "data": _told(frozen, "data_"),
     }  # fmt: skip
 
 
-def _database(frozen: Plan) -> JsonObject | None:
+def _told(frozen: Plan, word: str) -> JsonObject | None:
     """What of it concerns the database, as it is told to people; None where nothing does."""
-    found = (step.params.get("told") for step in frozen.steps if step.kind.startswith("database"))
+    found = (step.params.get("told") for step in frozen.steps if step.kind.startswith(word))
     return next((told for told in found if isinstance(told, dict)), None)

@@ -17,6 +17,7 @@ from rollbackd.core.model import Json, JsonObject
 
 LONGEST_BODY = 64 * 1024
 LONGEST_TEXT = 1000
+MOST_TEXTS = 500
 BODY_SECONDS = 10.0
 
 
@@ -114,6 +115,13 @@ class Body:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             refuse(f"{name!r} must be a whole number from 1")
         return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of lines; none where it is not there."""
+        value = self.fields.get(name, [])
+        if not isinstance(value, list) or len(value) > MOST_TEXTS:
+            refuse(f"{name!r} must be a list of at most {MOST_TEXTS} texts")
+        return tuple(Body(fields={name: one}).text(name) for one in value)
 
     def flag(self, name: str) -> bool:
         value = self.fields.get(name, False)

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from rollbackd import __version__
-from rollbackd.core.model import Json, JsonObject
+from rollbackd.core.model import Json, JsonObject, Restore
 from rollbackd.telemetry import shapes
 from rollbackd.web import asking, page
 from rollbackd.web.answering import Answering
@@ -29,7 +29,8 @@ _Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
 _TARGET = "/api/v1/targets/{target}"
 _MOST_ROLLBACKS = 1000
 _LIMIT = re.compile(r"[1-9][0-9]{0,3}")
-_ORDER = frozenset({"to", "plan", "reason", "class", "dry_run", "plan_hash", "to_migration"})
+_RESTORE = frozenset({"snapshot", "tables", "missing", "common"})
+_ORDER = _RESTORE | {"to", "plan", "reason", "class", "dry_run", "plan_hash", "to_migration"}
 
 
 def private_app(desk: Desk, *, tokens: Tokens, count: Count, trusted: bool = False) -> Frame:
@@ -150,6 +151,7 @@ class _Rooms:
             by=by,
             plan_hash=asked.text("plan_hash", ""),
             to_migration=asked.text("to_migration", ""),
+            restore=_restore(asked) if _RESTORE & asked.fields.keys() else None,
         )
         if dry_run:
             return JSONResponse(answer)
@@ -237,6 +239,15 @@ class _Rooms:
         await asking.body(request, frozenset())
         answer = await self.desk.reload("api")
         return JSONResponse(answer, 422 if answer.get("result") == "failed" else 200)
+
+
+def _restore(asked: asking.Body) -> Restore:
+    return Restore(
+        snapshot=asked.text("snapshot", ""),
+        tables=asked.texts("tables"),
+        missing=asked.flag("missing"),
+        common=asked.flag("common"),
+    )
 
 
 def _location(answer: JsonObject) -> dict[str, str]:

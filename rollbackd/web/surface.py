@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from rollbackd.core.model import JsonObject
+from rollbackd.core.model import JsonObject, Restore
 
 
 class Desk(Protocol):
@@ -40,6 +40,7 @@ class Desk(Protocol):
         by: str,
         plan_hash: str = "",
         to_migration: str = "",
+        restore: Restore | None = None,
     ) -> JsonObject:
         """The plan for a dry run, else the plan with the `rollback` id of the one that began."""
         ...

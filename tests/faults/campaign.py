@@ -26,7 +26,7 @@ GOOD = "good"
 QUICK = CONFIGURATION.replace("monitor: 500ms", "monitor: 200ms").replace(
     "clear_for: 2s", "clear_for: 1s"
 )
-ENDED_SECONDS = 120.0
+ENDED_SECONDS = 300.0  # a lost one never ends; a machine with much else to do is only late
 assert "/healthz" in HEALTH_PATHS
 
 

@@ -136,7 +136,7 @@ class Running:
             states = [t["state"] for t in target["triggers"]]
             return target["release"]["standing"] == "good" and set(states) == {"ok"}
 
-        await until(known, 40)
+        await until(known, 90)
 
     async def until_outcome(self, outcome: str, seconds: float = 60) -> dict[str, Any]:
         async def ended() -> bool:

@@ -125,7 +125,10 @@ def _said(body: bytes) -> tuple[str, str]:
 
 
 def _plain(body: bytes) -> str:
-    return " ".join(body[: 4 * _QUOTED].decode("utf-8", "replace").split())[:_QUOTED]
+    text = " ".join(body[: 4 * _QUOTED].decode("utf-8", "replace").split())
+    if text.lower().startswith(("<!doctype html", "<html")):
+        return "an HTML page: something before the API answered"
+    return text[:_QUOTED]
 
 
 def _epoch(text: str) -> float | None:

@@ -15,6 +15,7 @@ from rollbackd.core.errors import (
     Unreachable,
     VersionConflict,
 )
+from rollbackd.fly.errors import Refusal, error_of
 from tests.unit.fly.answers import Fly, says
 
 HELD = (
@@ -203,3 +204,14 @@ async def test_a_list_that_is_no_list_is_never_taken_for_no_machines(body: objec
     with pytest.raises(TemporaryError):
         await client.list_machines("shop")
     await client.close()
+
+
+@pytest.mark.parametrize(
+    "page", [b"<!DOCTYPE html>\n<html>no</html>", b" <HTML><h1>502</h1></HTML>"]
+)
+def test_a_page_of_a_proxy_is_named_and_not_quoted(page: bytes) -> None:
+    refusal = Refusal(what="GET /x", status=502, body=page, request_id="r1", mutates=False)
+
+    message = error_of(refusal).message
+
+    assert message == "GET /x: 502 an HTML page: something before the API answered (request r1)"

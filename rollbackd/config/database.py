@@ -26,12 +26,12 @@ from rollbackd.core.database import (
 )
 from rollbackd.core.policy import PlanPolicy, Traffic
 from rollbackd.plugins import DatabaseAccess, Need
+from rollbackd.postgres.address import refused
 
 STEP: Final = "database"  # the executor's word in `plans: {x: {steps: [database, app]}}`
 APP_STEP: Final = "app"
 DATA_STEP: Final = "data"  # rows of a snapshot of ours
 PITR_STEP: Final = "pitr"  # the whole project back to a moment, by Supabase itself
-POOLER_PORT: Final = 6543  # Supabase's transaction pooler: no session, so no locks to hold
 
 _PAIR = re.compile(r"\s*([a-z_]+)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s']*)")
 _URL_HINT = "write postgresql://user:password@host:5432/postgres"
@@ -43,8 +43,6 @@ class DatabaseSettings:
 
     access: DatabaseAccess
     token: SecretStr | None
-    port: int | None  # as the address names it
-    password: bool  # one stands in the address
 
 
 def compile_database(
@@ -171,7 +169,7 @@ def warn_of_password(table: Table, scope: Scope) -> None:
     leaf = place.node
     if len(place.path) == 2 and isinstance(leaf, Leaf) and not leaf.secrets:  # noqa: PLR2004 -- both keys
         found = _address(str(leaf.value))
-        if found is not None and found[1]:
+        if found is not None and found.password:
             hint = 'write url: "${DATABASE_URL}" and set it as a secret'
             scope.findings.warn(leaf.mark, "a password stands in the file", hint)
 
@@ -182,17 +180,27 @@ def _settings(given: DatabaseSpec, scope: Scope) -> DatabaseSettings | None:
     if found is None:
         scope.error("not the address of a Postgres database", _URL_HINT)
         return None
-    port, password = found
+    if against := refused(found.hosts, found.ports, found.sslmode):
+        scope.error(*against)
+        return None
     return DatabaseSettings(
         access=DatabaseAccess(url=SecretStr(url)),
         token=given.supabase.token if given.supabase else None,
-        port=port,
-        password=password,
     )
 
 
-def _address(url: str) -> tuple[int | None, bool] | None:
-    """Port and whether a password is in it; None where libpq could not read it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Address:
+    """What of an address can be wrong in itself."""
+
+    hosts: tuple[str, ...]
+    ports: tuple[str, ...]
+    sslmode: str
+    password: bool
+
+
+def _address(url: str) -> _Address | None:
+    """None where libpq could not read it."""
     if "://" not in url:
         return _of_pairs(url)
     try:
@@ -203,18 +211,29 @@ def _address(url: str) -> tuple[int | None, bool] | None:
     more = parse_qs(parts.query)
     if parts.scheme not in {"postgres", "postgresql"} or not (parts.hostname or "host" in more):
         return None
-    return port, bool(parts.password or "password" in more)
+    last = {name: values[-1] for name, values in more.items()}
+    return _Address(
+        hosts=(last.get("hostaddr") or last.get("host") or parts.hostname or "",),
+        ports=(last.get("port") or (str(port) if port else ""),),
+        sslmode=last.get("sslmode", ""),
+        password=bool(parts.password or "password" in more),
+    )
 
 
-def _of_pairs(text: str) -> tuple[int | None, bool] | None:
+def _of_pairs(text: str) -> _Address | None:
     """The other form that libpq reads: host=… port=… dbname=…."""
-    pairs = dict(_PAIR.findall(text))
+    pairs = {name: value.strip("'") for name, value in _PAIR.findall(text)}
     if _PAIR.sub("", text).strip() or not {"host", "hostaddr", "service"} & pairs.keys():
         return None
-    port = pairs.get("port", "").strip("'")
-    if port and not port.isdigit():
+    ports = tuple(pairs.get("port", "").split(","))
+    if not all(port.isdigit() for port in ports if port):
         return None
-    return (int(port) if port else None), "password" in pairs
+    return _Address(
+        hosts=tuple((pairs.get("hostaddr") or pairs.get("host", "")).split(",")),
+        ports=ports,
+        sslmode=pairs.get("sslmode", ""),
+        password="password" in pairs,
+    )
 
 
 def _directories(names: Sequence[str], scope: Scope) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rollbackd.config.database import POOLER_PORT, STEP, DatabaseSettings
+from rollbackd.config.database import STEP, DatabaseSettings
+from rollbackd.config.reverse_files import advise_files
 from rollbackd.config.scope import Scope
 from rollbackd.core.database import DatabasePolicy, Harm
 from rollbackd.core.policy import TargetPolicy
@@ -52,11 +53,6 @@ def advise_database(
     if not here.psycopg:
         inner.warn("psycopg is not installed", "pip install 'rollbackd[postgres]'")
     plans = [plan.name for plan in target.plans.values() if STEP in plan.steps]
-    if settings.port == POOLER_PORT:
-        inner.into("url").warn(
-            f"port {POOLER_PORT} is a transaction pooler: a rollback needs a session",
-            "the direct connection or the session pooler, port 5432",
-        )
     if not plans:
         inner.warn("no plan has the step database: it is watched, and never rolled back")
         return
@@ -66,6 +62,7 @@ def advise_database(
             "install the PostgreSQL client of the server's version, or newer",
         )
     _warn_of_missing_files(policy, inner)
+    advise_files(_newest(policy.rollback_dirs), policy.rollback_dirs, inner)
     _warn_of_asking(target, policy, plans, scope)
 
 
@@ -90,8 +87,7 @@ def without_reverse(directories: tuple[str, ...]) -> Iterator[str]:
     reverse = {
         path.name.removesuffix(end) for path in files for end in _REVERSE if path.name.endswith(end)
     }
-    ups = [path for path in files if _is_migration(path)]
-    for path in sorted(ups, key=lambda path: path.name, reverse=True)[:NEWEST]:
+    for path in _newest(directories):
         if path.is_dir():
             if not (path / "down.sql").is_file():
                 yield path.name
@@ -99,6 +95,12 @@ def without_reverse(directories: tuple[str, ...]) -> Iterator[str]:
             ".up"
         ) not in reverse and not _reverses_itself(path):
             yield path.name
+
+
+def _newest(directories: tuple[str, ...]) -> list[Path]:
+    files = [path for directory in directories for path in sorted(Path(directory).iterdir())]
+    ups = [path for path in files if _is_migration(path)]
+    return sorted(ups, key=lambda path: path.name, reverse=True)[:NEWEST]
 
 
 def _is_migration(path: Path) -> bool:

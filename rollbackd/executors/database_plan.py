@@ -4,6 +4,7 @@ that costs, measured where it does not count. Reads only, but for the scratch da
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -113,10 +114,12 @@ class Planner:
         failed = {step.key for step in found.came if _never_took_effect(step)}
         steps = [step for step in found.came if step.key not in failed]
         stored = await histories.stored_reverses(connection, steps)
-        looked = reverses.find(steps, self._policy.rollback_dirs, stored)
+        # Megabytes of SQL take seconds to look through, and others wait for this loop.
+        looked = await asyncio.to_thread(reverses.find, steps, self._policy.rollback_dirs, stored)
         wrong = [str(problem) for problem in looked.problems]
         wrong += [
-            f"{reverse.where}: it says no-transaction: what cannot be rolled back is done by hand"
+            f"{reverse.where}:{reverse.line}: no-transaction: nobody could take it back, so it is"
+            " done by hand (a plain DROP INDEX holds its lock for milliseconds)"
             for reverse in looked.reverses
             if not reverse.transactional
         ]

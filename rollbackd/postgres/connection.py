@@ -8,7 +8,6 @@ Source of the classes: PostgreSQL's appendix A, "PostgreSQL Error Codes".
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from typing import Any, Final
 
 import psycopg
@@ -25,15 +24,11 @@ from rollbackd.core.errors import (
     Unauthorized,
     Unreachable,
 )
+from rollbackd.postgres.address import local, refused
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
-_POOLER_PORT: Final = "6543"  # Supabase's transaction mode
 _DEFAULT_PORT: Final = "5432"
-# Fly's private network is encrypted below TCP, and its own Postgres speaks no TLS there.
-_PRIVATE_SUFFIXES: Final = (".internal", ".flycast")
-_PLAIN_MODES: Final = frozenset({"disable", "allow", "prefer"})  # libpq may then speak plainly
-
 _OUTAGE_CLASSES: Final = ("08", "53", "57P", "58")  # connections, resources, operator, I/O
 _READ_ONLY: Final = "25006"  # a full disk at Supabase, or a standby
 _MAY_PASS: Final = frozenset({"40001", "40P01", "55006", "55P03", "57014"})
@@ -85,33 +80,12 @@ def _settings(url: SecretStr) -> dict[str, Any]:
             hint="postgresql://user:password@host:5432/database; encode %, @ and / in a password",
         ) from None
     ports = str(settings.get("port", _DEFAULT_PORT)).split(",")
-    if _POOLER_PORT in ports:
-        raise ConfigError(
-            "port 6543 is a transaction pooler: it keeps neither settings nor locks",
-            hint="use the direct connection, or the session pooler, on port 5432",
-        )
     hosts = str(settings.get("hostaddr") or settings.get("host") or "").split(",")
-    if not all(_local(host) for host in hosts):
-        mode = str(settings.get("sslmode", "require"))
-        if mode in _PLAIN_MODES:
-            raise ConfigError(
-                f"sslmode={mode} would let the password travel in the clear",
-                hint="sslmode=require, or verify-full with sslrootcert",
-            )
-        settings["sslmode"] = mode
+    if against := refused(hosts, ports, str(settings.get("sslmode", ""))):
+        raise ConfigError(against[0], hint=against[1])
+    if not all(local(host) for host in hosts):
+        settings.setdefault("sslmode", "require")
     return settings
-
-
-def _local(host: str) -> bool:
-    """On this machine, or in a network that is encrypted below us."""
-    if not host or host.startswith(("/", "@")) or host == "localhost":
-        return True
-    if host.rstrip(".").lower().endswith(_PRIVATE_SUFFIXES):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _not_connected(error: psycopg.Error, password: str) -> RollbackdError:

@@ -24,7 +24,7 @@ from rollbackd.postgres.words import Reverse
 _HINTS: Final = {
     "0A000": "it runs in a transaction of ours: no BEGIN, COMMIT, ROLLBACK or COPY FROM STDIN",
     "2D000": "it runs in a transaction of ours: no COMMIT or ROLLBACK, in a DO neither",
-    "25001": "give it a file of its own that says: -- rollbackd: no-transaction",
+    "25001": "all of it runs in one transaction: do this by hand, or without CONCURRENTLY",
     "55P04": "a new value of an enum is not to be used before COMMIT",
 }
 _NAMED: Final = re.compile(r'"((?:[^"]|"")+)"')
@@ -129,12 +129,12 @@ async def _put_back(
             )
     except psycopg.Error as error:
         raise PlanRefused(
-            f"{reverse.where}: changes the session for good: {problem(error).message}"
+            f"{_place(reverse, 'SET')}: changes the session for good: {problem(error).message}"
         ) from error
     after = await _look(connection)
     if (after.session_user, after.user) != (before.session_user, before.user):
         raise PlanRefused(
-            f"{reverse.where}: it made the session {after.user}'s, and it should be {before.user}'s"
+            f"{_place(reverse, 'SET')}: it made the session {after.user}'s, not {before.user}'s"
         )
 
 
@@ -142,16 +142,24 @@ def _refuse_ruin(before: Mapping[str, int], now: Mapping[str, int], reverse: Rev
     """What `supabase migration down` and `db reset` do, by whatever statements."""
     if gone := sorted(set(before) - set(now)):
         tables = sum(before[name] for name in gone)
+        taken = f"the schema {', '.join(gone)} with {tables} tables"
         raise PlanRefused(
-            f"{reverse.where}: takes away the schema {', '.join(gone)} with {tables} tables",
-            hint="a rollback never drops a schema: do that by hand",
+            f"{_place(reverse, 'DROP')}: takes away {taken}",
+            hint="a rollback never drops a schema: empty it, and name it in leftovers",
         )
     had = sum(before.values())
     if had > 1 and not sum(now.values()):
         raise PlanRefused(
-            f"{reverse.where}: takes away every one of {had} tables",
+            f"{_place(reverse, 'DROP')}: takes away every one of {had} tables",
             hint="this empties the database: do that by hand",
         )
+
+
+def _place(reverse: Reverse, word: str) -> str:
+    """File and line of the first statement that begins so; of the first one where none does."""
+    parts = statements(reverse.text)
+    line = next((part.line for part in parts if part.words[:1] == (word,)), 1)
+    return f"{reverse.where}:{reverse.line + line - 1}"
 
 
 async def _alone(connection: psycopg.AsyncConnection[Any], reverse: Reverse) -> None:

@@ -10,45 +10,24 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from rollbackd.core.database import MigrationTool
-from rollbackd.postgres.sql_text import line_of, statements
+from rollbackd.postgres.file_faults import MOST_BYTES, FileProblem, faults
+from rollbackd.postgres.sql_text import line_of
 from rollbackd.postgres.words import Applied, Reverse
 
-MOST_BYTES: Final = 5 * 1024 * 1024  # 500,000 statements; the server takes half a minute for them
 _SAFE: Final = re.compile(r"^[\w.+ -]+$")
 _DECLARED: Final = re.compile(r"^\s*--\s*rollbackd:\s*no-transaction\s*$", re.MULTILINE)
 _DOWN: Final = re.compile(r"^--\s*migrate:down(?P<options>[^\n]*)$", re.MULTILINE)
 _UP: Final = re.compile(r"^--\s*migrate:up\b", re.MULTILINE)
-_META: Final = re.compile(r"^[ \t]*\\\S+", re.MULTILINE)
-_CONTROL: Final = frozenset(
-    {"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "ABORT", "END", "START", "PREPARE"}
-)
-_STDIN: Final = re.compile(r"\bFROM\s+STDIN\b", re.IGNORECASE)
 _FLYWAY_FILE: Final = re.compile(r"^U(?P<version>[^_].*?)__(?P<name>.+)\.sql$")
 _FILE: Final = re.compile(r"^(?P<version>\d+)_(?P<name>.+?)(?P<end>\.rollback|\.down|\.up)?\.sql$")
 
 Key = tuple[MigrationTool, str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class FileProblem:
-    """`where`: a file or a column; `line` 0 where it is about the whole."""
-
-    where: str
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.where}:{self.line}: {self.message}"
-            if self.line
-            else (f"{self.where}: {self.message}")
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +57,7 @@ def find(
         except _Refused as refused:
             problems.append(refused.problem)
             continue
-        wrong = _wrong_with(reverse)
+        wrong = faults(reverse)
         problems.extend(wrong)
         if not wrong:
             reverses.append(reverse)
@@ -247,42 +226,3 @@ def _reverse(
         transactional=transactional and not _DECLARED.search(text),
         sha256=hashlib.sha256(text.encode()).hexdigest(),
     )
-
-
-def _wrong_with(reverse: Reverse) -> list[FileProblem]:
-    """What the server would refuse, told before it is asked; and what it would take for nothing."""
-    if len(reverse.text.encode()) > MOST_BYTES:
-        return [FileProblem(reverse.where, 0, "is over 5 MB")]
-    if "\0" in reverse.text:
-        return [FileProblem(reverse.where, 0, "there is a NUL in it")]
-    parts = statements(reverse.text)
-    if not parts:
-        return [FileProblem(reverse.where, 0, "holds no statement")]
-    problems: list[FileProblem] = []
-    for part in parts:
-        line = reverse.line + part.line - 1
-        problems.extend(
-            FileProblem(
-                reverse.where,
-                line + part.bare.count("\n", 0, meta.start()),
-                f"{meta.group().strip()} is psql's own: only SQL can run",
-            )
-            for meta in _META.finditer(part.bare)
-        )
-        if part.words and part.words[0] in _CONTROL and _is_control(part.words):
-            message = f"{part.words[0]}: it runs in a transaction of ours, take this line out"
-            problems.append(FileProblem(reverse.where, line, message))
-        elif part.words[:1] == ("COPY",) and _STDIN.search(part.bare):
-            problems.append(FileProblem(reverse.where, line, "COPY FROM STDIN: use INSERT"))
-    if not reverse.transactional and len(parts) > 1:
-        line = reverse.line + parts[1].line - 1
-        problems.append(
-            FileProblem(reverse.where, line, "no-transaction: one statement a file, no more")
-        )
-    return problems
-
-
-def _is_control(words: Iterable[str]) -> bool:
-    """PREPARE TRANSACTION, not PREPARE; START TRANSACTION."""
-    first, *rest = words
-    return first not in {"PREPARE", "START"} or rest[:1] == ["TRANSACTION"]

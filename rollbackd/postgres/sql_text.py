@@ -49,7 +49,7 @@ def bare(text: str) -> str:
     while match := _SKIPPED.search(text, at):
         parts.append(text[at : match.start()])
         end = _end(text, match)
-        parts.append(re.sub(r"[^\n]", " ", text[match.start() : end]))
+        parts.append("\n".join(" " * len(x) for x in text[match.start() : end].split("\n")))
         at = end
     parts.append(text[at:])
     return "".join(parts)

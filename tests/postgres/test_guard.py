@@ -138,7 +138,7 @@ async def test_a_transaction_made_read_only_cannot_go_on(
 async def test_a_schema_is_never_taken_away(
     connection: psycopg.AsyncConnection[Any], text: str
 ) -> None:
-    with pytest.raises(PlanRefused, match=r"a\.sql: takes away the schema"):
+    with pytest.raises(PlanRefused, match=r"a\.sql:\d+: takes away the schema"):
         async with connection.transaction():
             await run(connection, reverse(text))
 

@@ -259,6 +259,22 @@ def test_an_address_that_is_not_set_is_named(tmp_path: Path) -> None:
             5,
             "the target has no fly:",
         ),
+        (HEAD + PLANS.replace("database, app", "data"), 5, "a step data, and the target has no"),
+        (
+            database() + "    plans: {both: {steps: [data]}}\n",
+            7,
+            "the app would write while its data is put back",
+        ),
+        (
+            database() + PLANS.replace("database, app", "app, data"),
+            7,
+            "the good release would run while its data is put back",
+        ),
+        (
+            database() + PLANS.replace("database, app", "data, database"),
+            7,
+            "data and database in one plan",
+        ),
         (HEAD + "    after: {invariants: [SELECT 1]}\n", 5, "there is no database:"),
         (HEAD + "    probes: {db: {asks: {}}}\n", 5, "the target has no database:"),
         (
@@ -305,12 +321,29 @@ def test_what_may_not_do_what_its_author_wants_is_warned_of(
     assert [w for w in warnings(loaded(tmp_path, text)) if warning in w] != []
 
 
-def test_the_transaction_pooler_is_warned_of(tmp_path: Path) -> None:
-    pooler = URL.replace("5432", "6543")
-    assert any(
-        "port 6543 is a transaction pooler" in w
-        for w in warnings(loaded(tmp_path, database() + PLANS, DATABASE_URL=pooler))
-    )
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        (URL.replace("5432", "6543"), "port 6543 is a transaction pooler"),
+        ("host=db.test port=5432,6543", "port 6543 is a transaction pooler"),
+        ("postgresql://db.test/x?sslmode=requir", "there is no sslmode requir"),
+        ("postgresql://db.test/x?sslmode=disable", "in the clear"),
+        ("host=db.test sslmode='prefer'", "in the clear"),
+    ],
+)
+def test_an_address_that_is_not_used_is_an_error_at_its_line(
+    tmp_path: Path, url: str, says: str
+) -> None:
+    (found,) = refusals(tmp_path, database(), DATABASE_URL=url)
+    assert found.line == 6
+    assert says in found.message
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://db.internal/x?sslmode=disable", "postgresql://[::1]:5433/x?sslmode=allow"]
+)
+def test_in_a_private_network_nobody_insists_on_tls(tmp_path: Path, url: str) -> None:
+    assert loaded(tmp_path, database(), DATABASE_URL=url)
 
 
 def test_with_a_database_there_is_always_a_plan_for_it(tmp_path: Path) -> None:
@@ -364,6 +397,28 @@ def test_what_this_machine_lacks_is_warned_of(
     said = [d.message for d in findings.sorted()]
     assert said == ([] if warning is None else [said[0]])
     assert warning is None or said[0].startswith(warning)
+
+
+def test_what_a_reverse_file_cannot_do_is_warned_of_at_its_own_line(tmp_path: Path) -> None:
+    for name, text in (
+        ("20251015_a.sql", "SELECT 1"),
+        ("20251015_a.rollback.sql", "DROP TABLE a;\nCOMMIT;"),
+        ("20251016_b.sql", "SELECT 1"),
+        ("20251016_b.down.sql", "DROP INDEX CONCURRENTLY i;"),
+        ("20251017_c/migration.sql", "SELECT 1"),
+        ("20251017_c/down.sql", "-- nothing"),
+    ):
+        (tmp_path / "sql" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "sql" / name).write_text(text)
+
+    made = loaded(tmp_path, database("rollback_dirs: [sql]") + PLANS, DATABASE_URL=URL)
+
+    told = [str(d).split("/sql/")[-1] for d in made.diagnostics if d.path.endswith(".sql")]
+    assert [line.partition(",")[0] for line in told] == [
+        "20251015_a.rollback.sql:2:1: warning: COMMIT: it runs in a transaction of ours",
+        "20251016_b.down.sql:1:1: warning: CONCURRENTLY cannot run in a transaction",
+        "20251017_c/down.sql:1:1: warning: holds no statement (a rollback over it is refused)",
+    ]
 
 
 def test_migrations_that_nothing_reverses_are_named(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ CEILING: Final = 1e200  # far beyond any threshold, far from infinity
 EARLY_SECONDS: Final = 40.0  # after the first tick, or after the newest bad one that was early
 WELL_AGAIN: Final = 4.0  # bad ones tolerated, without a tick over it: what was bad has ended
 WELL_TICKS: Final = 12.0  # so many ticks end it, too, where few events are counted
+LIFT: Final = 1.5  # see docs/adr/0034-latency-from-a-third-up.md; no more than a slack's `times`
 
 
 def cap_of(*, odds: float, weight: float, ticks: int) -> float:
@@ -40,8 +41,8 @@ class Evidence:
     """
 
     __slots__ = (
-        "_age_seconds", "_cap", "_early_until", "_fade", "_late_cap", "_rest", "_run_cap", "_sums",
-        "_tick_seconds", "_warm", "_well", "odds", "started",
+        "_age_seconds", "_cap", "_early_until", "_fade", "_late_cap", "_lift", "_rest", "_run_cap",
+        "_sums", "_tick_seconds", "_warm", "_well", "odds", "started",
     )  # fmt: skip
 
     def __init__(
@@ -51,9 +52,11 @@ class Evidence:
         tick_seconds: float,
         late_cap: float | None = None,
         age_seconds: float = 0.0,
+        lift: float = 1.0,
     ) -> None:
         self._cap = cap
         self._late_cap = cap if late_cap is None else late_cap
+        self._lift = lift  # of what began with the release
         self._tick_seconds = tick_seconds
         self._age_seconds = age_seconds  # since the first tick began, as the next one does
         self._run_cap: float | None = None  # of what is bad now; None: nothing is
@@ -80,6 +83,8 @@ class Evidence:
             a, b, c, d = a + stake, b + stake, c + stake, d + stake
         elif ratio <= 1:
             over = ratio - 1
+            if self._lift > 1 and self._early():
+                over = max(over * self._lift, -1.0)
             a, b = (a + stake) * (1 + A * over), (b + stake) * (1 + B * over)
             c, d = (c + stake) * (1 + C * over), (d + stake) * (1 + D * over)
             self._warm = self._warm and warm
@@ -87,6 +92,8 @@ class Evidence:
                 self._rest_well(tolerated)
         else:
             over, cap = ratio - 1, self._cap_now()
+            if cap == self._cap:
+                over *= self._lift
             a = (a + stake) * (f if (f := 1 + A * over) < cap else cap)
             b = (b + stake) * (f if (f := 1 + B * over) < cap else cap)
             c = (c + stake) * (f if (f := 1 + C * over) < cap else cap)
@@ -98,12 +105,17 @@ class Evidence:
         self._age_seconds += self._tick_seconds
         self.odds = (a + b + c + d) / 4 + rest
 
+    def _early(self) -> bool:
+        """Whether what is bad now began with the release, or would if it began now."""
+        if self._run_cap is not None:
+            return self._run_cap == self._cap
+        # By what was tolerated while it warmed up it could not show before.
+        return self._warm or self._age_seconds <= self._early_until
+
     def _cap_now(self) -> float:
         """Of a tick that is worse than tolerated."""
         if self._run_cap is None:
-            # By what was tolerated while it warmed up it could not show before.
-            early = self._warm or self._age_seconds <= self._early_until
-            self._run_cap = self._cap if early else self._late_cap
+            self._run_cap = self._cap if self._early() else self._late_cap
         if self._run_cap == self._cap:
             # A crash loop has its good ticks: what is bad again so soon is the same trouble.
             self._early_until = self._age_seconds + self._tick_seconds + EARLY_SECONDS

@@ -29,7 +29,7 @@ from rollbackd.core.model import Json, JsonObject
 from rollbackd.core.rows import Ticks
 
 LEAST_SECONDS, LEAST_TICKS = 60.0, 3
-SPARE_TICKS: Final = 2
+SPARE_TICKS, SPARE_SHARE = 2, 1 / 60
 KNOWN_SHARE: Final = 0.9  # of the history that is needed
 JUST_BEFORE_SECONDS, JUST_BEFORE_BAD = 30.0, 3.0  # trouble too young to show in a minute
 CALM_TICKS: Final = 3
@@ -109,8 +109,11 @@ class Past:
     looks: float
 
     def watched(self, at_least_seconds: float) -> bool:
-        """Whether it was seen all the while; a first and a last sample cannot cover all of it."""
-        return self.covered_seconds >= at_least_seconds - SPARE_TICKS * self.pace_seconds
+        """Whether it was seen all the while, but for what no one is ever without: a first and a
+        last sample cannot cover all of it, and of an hour a minute is lost to single gaps.
+        """
+        spare = max(SPARE_TICKS * self.pace_seconds, SPARE_SHARE * at_least_seconds)
+        return self.covered_seconds >= at_least_seconds - spare
 
     def known(self, at_least_seconds: float) -> bool:
         """Whether enough of it was seen to compare with, while others were seen all the while."""

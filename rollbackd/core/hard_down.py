@@ -7,7 +7,9 @@ person, only how often the app was down before the release.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Final
 
 from rollbackd.core.model import JsonObject
@@ -16,6 +18,7 @@ AT_LEAST_SECONDS, AT_LEAST_TICKS = 40.0, 3
 DOWN_SHARE, DOWN_EVENTS = 0.5, 5.0
 CHANCE: Final = 1e-5  # that downs as frequent as before the release stand together this long
 OFTEN, ALWAYS = 0.3, 0.9
+LOOP_TICKS, LOOP_DOWN = 9, 5  # down so often of the last ones, with an answer between: a crash loop
 RECENT_SECONDS: Final = 300.0
 
 
@@ -33,23 +36,39 @@ def needed(
         k, n = sum(down[-ticks:]), sum(votes[-ticks:])
         if k <= 0 or ticks <= 0:
             continue
-        share = (k + 1) / (n + 1)
-        if ticks == recent_ticks and share > OFTEN:
+        if ticks == recent_ticks and (k + 1) / (n + 1) > OFTEN:
             return None
-        need = max(need, math.ceil(math.log(CHANCE) / math.log(min(share, ALWAYS))))
+        need = max(need, unlikely(k, n))
     return need
 
 
-class HardDown:
-    """The streak since the release came, and the votes of the open tick."""
+def unlikely(down: float, votes: float) -> int:
+    """How many ticks in a row an app that was down in `down` of `votes` ticks is by chance hardly
+    ever down.
+    """
+    return math.ceil(math.log(CHANCE) / math.log(min((down + 1) / (votes + 1), ALWAYS)))
 
-    __slots__ = ("_bad", "_failed", "_ok", "_steady", "_total", "fired", "looks", "need", "since",
+
+class HardDown:
+    """The streak since the release came, and the votes of the open tick.
+
+    A crash loop is no streak: it answers between its crashes. `loops` says so from the first answer
+    since the release on, because a slow boot fails before it, and in one piece. Alone it accuses
+    nobody: the evidence has to be worth watching, too.
+    """
+
+    __slots__ = ("_answered", "_bad", "_downs", "_failed", "_newest", "_ok", "_open", "_silent",
+                 "_steady", "_total", "_votes", "fired", "looks", "loops", "need", "since",
                  "streak", "streak_bad", "streak_total")  # fmt: skip
 
     def __init__(self, need: int | None) -> None:
         self.need = need
         self._ok = self._failed = 0
         self._bad = self._total = 0.0
+        self._downs = self._votes = 0  # of ticks that are not young any more
+        self._open = self._silent = 0  # ticks since the newest answer that were down; without data
+        self._answered = False  # since the release came
+        self._newest: deque[bool] = deque(maxlen=LOOP_TICKS)  # since the first answer
         self.stop()
 
     def stop(self) -> None:
@@ -57,8 +76,13 @@ class HardDown:
         self.streak = self.looks = 0
         self.streak_bad = self.streak_total = 0.0
         self.since: float | None = None
-        self.fired = False
+        self.fired = self.loops = False
         self._steady: frozenset[str] = frozenset()
+
+    def forget(self) -> None:
+        """What was counted accuses nobody any more."""
+        self.stop()
+        self._newest.clear()
 
     def look(self, *, ok: bool) -> None:
         """One look of the health probe in the open tick."""
@@ -72,24 +96,43 @@ class HardDown:
         self._bad += bad
         self._total += total
 
-    def close(self, start_at: float, *, gapped: Collection[str], neutral: bool) -> bool | None:
+    @property
+    def newest(self) -> int:
+        """How many of the newest ticks are looked at for a loop."""
+        return len(self._newest)
+
+    @property
+    def newest_down(self) -> int:
+        """How many of those were down."""
+        return sum(self._newest)
+
+    @property
+    def attentive(self) -> bool:
+        """Whether a gap would matter."""
+        return bool(self.streak or self._silent or self._newest)
+
+    def close(
+        self, start_at: float, *, gapped: Collection[str], neutral: bool, young: bool = False
+    ) -> bool | None:
         """End the tick: whether it was down; None: nobody knows.
 
         `gapped`: the sources that were silent for too long. A streak needs one that never was.
+        `young`: the release may still be starting, its ticks are not held against what comes later.
         """
         failed, bad, total = self._failed, self._bad, self._total
         looked, counted = bool(self._ok or failed), total >= DOWN_EVENTS
         up = (looked and self._ok > 0) or (counted and bad < DOWN_SHARE * total)
         self._ok = self._failed = 0
         self._bad = self._total = 0.0
-        if self.streak:
-            self._steady = self._steady.difference(gapped)
-            if not self._steady:
-                self.stop()
+        if gapped:
+            self._miss(gapped)
         if not looked and not counted:
+            self._silent += 1
             return None
+        self._silent = 0
         if neutral:
             return not up
+        self._remember(up=up, young=young)
         if up:
             if self.streak or self.fired:
                 self.stop()
@@ -101,8 +144,47 @@ class HardDown:
         self.looks += failed
         self.streak_bad += bad
         self.streak_total += total
-        self.fired = self.fired or (self.need is not None and self.streak >= self.need)
+        self.fired = self.fired or self._enough()
         return True
+
+    def _miss(self, gapped: Collection[str]) -> None:
+        """What was not seen for too long counts as down, and breaks what stood together: who sees
+        less must not accuse sooner.
+        """
+        self._newest.clear()
+        self._downs += self._silent
+        self._votes += self._silent
+        self._silent = 0
+        if self.streak:
+            self._steady = self._steady.difference(gapped)
+            if not self._steady:
+                self.stop()
+
+    def _remember(self, *, up: bool, young: bool) -> None:
+        """How often it was down since the release came, and in the newest ticks."""
+        if not young:
+            self._open += not up
+            if up:
+                self._downs, self._votes = self._downs + self._open, self._votes + self._open + 1
+                self._open = 0
+        newest = self._newest
+        if up:
+            self._answered = True
+            if newest:
+                newest.append(False)
+                if True not in newest:
+                    newest.clear()
+        elif self._answered:
+            newest.append(True)
+            again = False in islice(newest, newest.index(True), None)
+            often = self.need is not None and self.newest_down >= max(LOOP_DOWN, self.need + 1)
+            self.loops = again and often
+
+    def _enough(self) -> bool:
+        """Whether the streak is long enough: also for an app that was down now and then since."""
+        if self.need is None or self.streak < self.need:
+            return False
+        return self._downs == 0 or self.streak >= unlikely(self._downs, self._votes)
 
     def as_json(self) -> JsonObject:
         return {
@@ -115,6 +197,10 @@ class HardDown:
             "total": self.streak_total,
             "steady": [*sorted(self._steady)],
             "open": [self._ok, self._failed, self._bad, self._total],
+            "loops": self.loops,
+            "answered": self._answered,
+            "newest": [*map(int, self._newest)],
+            "since_release": [self._downs, self._votes, self._open, self._silent],
         }
 
     def restore(self, kept: JsonObject) -> None:
@@ -127,5 +213,11 @@ class HardDown:
         assert isinstance(opened, list), "written by as_json"
         assert isinstance(steady, list), "written by as_json"
         self._steady = frozenset(map(str, steady))
+        self.loops, self._answered = bool(kept["loops"]), bool(kept["answered"])
+        newest, counts = kept["newest"], kept["since_release"]
+        assert isinstance(newest, list), "written by as_json"
+        assert isinstance(counts, list), "written by as_json"
+        self._newest.extend(map(bool, newest))
+        self._downs, self._votes, self._open, self._silent = (int(str(n)) for n in counts)
         self._ok, self._failed = int(str(opened[0])), int(str(opened[1]))
         self._bad, self._total = float(str(opened[2])), float(str(opened[3]))

@@ -6,17 +6,21 @@ from dataclasses import dataclass
 from typing import Final
 
 from rollbackd.core.baseline import Slack
+from rollbackd.core.evidence import LIFT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What is compared and how strictly. `grace_seconds`: so young, a release is not judged."""
+    """What is compared and how strictly. `grace_seconds`: so young, a release is not judged;
+    `lift`: how much more a tick of what began with the release says than its ratio does.
+    """
 
     name: str
     weight: float
     slack: Slack
     grace_seconds: float
     warm: bool  # right after the grace, one in ten is tolerated
+    lift: float = 1.0
 
 
 ERRORS: Final = Kind(
@@ -29,5 +33,5 @@ HEALTH_ALONE: Final = Kind(
     name="health", weight=0.70, slack=Slack(1.5, 0.0025), grace_seconds=20.0, warm=True
 )
 LATENCY: Final = Kind(
-    name="latency", weight=0.30, slack=Slack(1.5, 0.01), grace_seconds=60.0, warm=False
+    name="latency", weight=0.30, slack=Slack(1.5, 0.01), grace_seconds=60.0, warm=False, lift=LIFT
 )

@@ -187,9 +187,9 @@ class RegressionWatch(Judged):
             late |= stream.close(start, end, age_seconds=age, neutral=neutral)
         if late:
             raise_recent(self)
-        gapped = {name for name, s in self.streams.items() if s.gapped} if hard.streak else ()
-        down = hard.close(start, gapped=gapped, neutral=neutral or age is None)
+        gapped = {n for n, s in self.streams.items() if s.gapped} if hard.attentive else ()
         young = age is not None and age < WARM_SECONDS
+        down = hard.close(start, gapped=gapped, neutral=neutral or age is None, young=young)
         self.downs.add(start, end, None if down is None or young else VOTES[down])
         if self.crossed or self.held_odds or self.reaches(self.worth_a_look):
             self._cross(end)
@@ -212,18 +212,18 @@ class RegressionWatch(Judged):
         for stream in self.streams.values():
             assert stream.baseline is not None, "begun"
             stream.begin(stream.baseline)
-        self.hard.stop()
+        self.hard.forget()
         raise_by(self, self.sides, end)
         self.sides.on = False
 
     def _cross(self, end: float) -> None:
         if self.held_odds and not self.fresh(end):
             self.held_odds = 0.0
-        odds = self.odds
-        if odds >= self.rule.odds and not (self.crossed or self.compares or self.held_odds):
+        odds, enough = self.odds, self.worth_a_look if self.hard.loops else self.rule.odds
+        if odds >= enough and not (self.crossed or self.compares or self.held_odds):
             raise_carried(self)
             odds = self.odds
-        if odds >= self.rule.odds or (self.hard.fired and odds >= WATCHING):
+        if odds >= enough or (self.hard.fired and odds >= WATCHING):
             self.crossed = True
         if not self.crossed or self.compares:
             self.crossed = self.crossed and odds >= WATCHING
@@ -239,7 +239,7 @@ class RegressionWatch(Judged):
         for stream in self.streams.values():
             stream.forget()
         self.sides.stop_accusing()
-        self.hard.stop()
+        self.hard.forget()
         self.crossed, self.held_odds = False, 0.0
 
     def _frozen_late(self, at: float) -> Frozen:

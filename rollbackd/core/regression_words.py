@@ -30,7 +30,7 @@ def why(watch: Judged, now: float) -> str:
     worst = max(told, key=lambda s: s.weight * s.odds, default=None)
     if worst is None:
         return "nothing was counted since the release yet"
-    return f"{_stream(worst)}; evidence {odds(watch.odds)}"
+    return f"{_stream(worst)}; evidence {odds(watch.odds)}{_again(watch)}"
 
 
 def evidence(watch: Judged) -> dict[str, Json]:
@@ -56,6 +56,8 @@ def evidence(watch: Judged) -> dict[str, Json]:
         hard = watch.hard
         found["fast_path"] = {"ticks": hard.streak, "needed": hard.need, "looks": hard.looks,
                               "bad": hard.streak_bad, "total": hard.streak_total}  # fmt: skip
+    if watch.hard.loops:
+        found["crash_loop"] = {"ticks": watch.hard.newest, "down": watch.hard.newest_down}
     if watch.compares:
         found["side_by_side"] = watch.sides.evidence()
     return found
@@ -88,6 +90,12 @@ def _down(watch: Judged) -> str:
     if hard.streak_total:
         said.append(f"{count(hard.streak_bad)} of {count(hard.streak_total)} requests")
     return f"down for {seconds(hard.streak * watch.rule.tick_seconds)}: {' and '.join(said)}"
+
+
+def _again(watch: Judged) -> str:
+    if not watch.hard.loops:
+        return ""
+    return f"; down in {watch.hard.newest_down} of {watch.hard.newest} ticks, with answers between"
 
 
 def _sides(watch: Judged) -> str:

@@ -221,6 +221,7 @@ class Stream:
                 late_cap=late_cap,
                 tick_seconds=self.tick_seconds,
                 age_seconds=max(0.0, age_seconds - self.delay_seconds - self.kind.grace_seconds),
+                lift=self.kind.lift,
             )
         self.tolerate(baseline)
         self.ticks = self.waited = 0

@@ -157,10 +157,13 @@ def test_what_one_source_did_not_tell_is_no_gap_while_another_one_did() -> None:
 
 
 def test_what_nobody_saw_is_a_gap() -> None:
-    holes = frozen(*(past(name, covered_seconds=3570) for name in ("errors", "health")))
+    """But for a minute of an hour, which no one sees whole."""
+    holes = frozen(*(past(name, covered_seconds=3539) for name in ("errors", "health")))
+    whole = frozen(*(past(name, covered_seconds=3540) for name in ("errors", "health")))
     lately = frozen(*(past(name, unbroken=False) for name in ("errors", "health")))
 
     assert not any(b.enough for b in holes.values())
+    assert all(b.enough for b in whole.values())
     assert not any(b.unbroken for b in lately.values())
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollbackd.core.baseline import Patience, patience
-from rollbackd.core.evidence import Evidence, cap_of
+from rollbackd.core.evidence import LIFT, Evidence, cap_of
 
 DT, WEIGHT, ENOUGH = 10.0, 0.45, 2000.0
 BAD, GOOD = 50.0, 0.2  # observed over tolerated
@@ -157,3 +157,47 @@ def test_the_rule_never_raises_the_odds(seen: list[float | None], tolerated: flo
         careful.step(ratio, tolerated)
         plain.step(ratio, tolerated)
     assert careful.odds <= plain.odds * (1 + 1e-9)
+
+
+def lifted(early: int = 6) -> Evidence:
+    cap, late_cap = (cap_of(odds=ENOUGH, weight=WEIGHT, ticks=n) for n in (early, 24))
+    return Evidence(cap=cap, late_cap=late_cap, tick_seconds=DT, lift=LIFT)
+
+
+def test_what_is_lifted_says_more_from_the_start_and_no_more_when_it_comes_later() -> None:
+    plain, high = evidence(late=24), lifted()
+    for _ in range(6):
+        plain.step(2.0, 40.0)
+        high.step(2.0, 40.0)
+    assert high.odds > 2 * plain.odds
+
+    plain, high = evidence(late=24), lifted()
+    for _ in range(6):
+        plain.step(1.0, 40.0)
+        high.step(1.0, 40.0)
+    for _ in range(6):
+        plain.step(2.0, 40.0)
+        high.step(2.0, 40.0)
+    assert high.odds == plain.odds
+
+
+@given(st.lists(st.floats(0.0, 40.0), min_size=1, max_size=40))
+def test_what_is_lifted_bets_on_what_is_above_a_third(ratios: list[float]) -> None:
+    """No tick says more than it would with what is usual taken off both, and none less than 0."""
+    one = lifted(early=24)
+    for ratio in ratios:
+        before = one.odds
+        one.step(ratio, 1e-9)
+        above = max(0.0, (ratio - 1 / 3) / (1 - 1 / 3))
+        assert one.odds >= 0.0
+        assert one.odds <= before * max(1.0, 1 + 0.9 * (above - 1)) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_what_is_usual_at_worst_wins_nothing_by_the_lift(size: int) -> None:
+    """Ticks that are 0 or `size` thirds over what is tolerated, two thirds of it on average."""
+    share = 2 / 3 / size
+    up, down = lifted(early=6), lifted(early=6)
+    up.step(float(size), 1e-9)
+    down.step(0.0, 1e-9)
+    assert share * up.odds + (1 - share) * down.odds <= 1 + 1e-12

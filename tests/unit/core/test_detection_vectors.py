@@ -16,7 +16,7 @@ from rollbackd.core.facts import MeasureKind
 from rollbackd.core.hard_down import HardDown, needed
 from rollbackd.core.kinds import ERRORS
 from rollbackd.core.rows import PLAIN, Counted
-from rollbackd.core.stream import Stream
+from rollbackd.core.stream import WARM_SECONDS, Stream
 from tests.unit.core.world import probe, regression
 
 VECTORS: dict[str, Any] = json.loads(
@@ -82,7 +82,7 @@ def test_how_many_downs_in_a_row_accuse(case: dict[str, Any]) -> None:
 
     for at, down in enumerate(case["post_down"]):
         hard.look(ok=not down)
-        hard.close(at, gapped=(), neutral=False)
+        hard.close(at, gapped=(), neutral=False, young=10 * at < WARM_SECONDS)
         fired.append(hard.fired)
 
     assert (NEVER if need is None else need) == case["need"]

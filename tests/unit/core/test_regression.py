@@ -221,7 +221,7 @@ def test_single_missing_samples_do_not_keep_it_from_learning() -> None:
 
 def test_a_hole_in_the_hour_before_holds_as_learning() -> None:
     told = Life()
-    told.skip = lambda at: 1000 < at <= 1030
+    told.skip = lambda at: 1000 < at <= 1070
     told.run(HOUR).deploy()
     told.errors = lambda at: 0.2 if at > HOUR else 0.001
 

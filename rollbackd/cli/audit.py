@@ -19,14 +19,15 @@ from rollbackd.core.errors import UsageError
 from rollbackd.core.model import Json, JsonObject, RollbackId, TargetName
 from rollbackd.core.ports import Recorded, Store
 
-EXPORT = "export"
+EXPORT, VERIFY = "export", "verify"
 Steps: TypeAlias = dict[tuple[str, int], str]  # names, by rollback and number
 _SAID = frozenset({"at", "target", "rollback"})
 
 
 def audit(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[export] [TARGET]", help="export: JSON Lines.")
+        list[str] | None,
+        typer.Argument(metavar="[export|verify] [TARGET]", help="export: all of it."),
     ] = None,
     *,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many of the newest.")] = 50,
@@ -35,13 +36,15 @@ def audit(
     ] = False,
 ) -> None:
     """What was decided, done and ordered, by whom, in order. `export` prints all of it."""
-    export, target = _asked(words or [])
+    word, target = _asked(words or [])
+    export, verify = word == EXPORT, verify or word == VERIFY
     gone = DaemonGone(
         f"there is no state in {state_directory()}", hint="set ROLLBACKD_STATE to where it is"
     )
 
     async def ask(store: Store) -> tuple[Sequence[Recorded], Steps, int | None]:
-        found = await store.record_lines(target, -1 if export else limit)
+        most = 0 if word == VERIFY else -1 if export else limit
+        found = await store.record_lines(target, most)
         steps = {} if export else await _steps(store, found)
         return found, steps, (await store.record_broken_at() if verify else None)
 
@@ -53,18 +56,20 @@ def audit(
         for each in lines:
             about = " ".join(filter(None, (each.kind, each.rollback or each.target)))
             show.line(f"{show.clock_time(each.at)}  {about}  {_said(each, steps)}".rstrip())
-    if not lines:
+    if not lines and word != VERIFY:
         show.note(f"nothing is recorded of {target}" if target else "nothing is recorded yet")
     if verify:
         _tell(broken_at)
 
 
-def _asked(words: Sequence[str]) -> tuple[bool, TargetName | None]:
-    export = words[:1] == [EXPORT]
-    rest = words[1:] if export else words
+def _asked(words: Sequence[str]) -> tuple[str, TargetName | None]:
+    word = words[0] if words[:1] in ([EXPORT], [VERIFY]) else ""
+    rest = words[1:] if word else words
     if len(rest) > 1:
         raise UsageError("one target at a time", hint="rollbackd audit [export] [TARGET]")
-    return export, TargetName(rest[0]) if rest else None
+    if word == VERIFY and rest:
+        raise UsageError("the chain is one for all targets", hint="rollbackd audit verify")
+    return word, TargetName(rest[0]) if rest else None
 
 
 def _wire(line: Recorded) -> JsonObject:
@@ -115,5 +120,5 @@ def _tell(broken_at: int | None) -> None:
     if broken_at is None:
         show.note("the chain holds")
         return
-    show.note(f"the chain is broken at line {broken_at}: it was changed after it was written")
+    show.note(f"the chain is broken at line {broken_at}: it was changed or taken away afterwards")
     raise typer.Exit(1)

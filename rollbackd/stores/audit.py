@@ -59,17 +59,33 @@ def lines(connection: sqlite3.Connection, target: str | None, limit: int) -> lis
 
 
 def broken_at(connection: sqlite3.Connection) -> int | None:
-    """The id of the first line that does not follow from the one before; None when all do."""
+    """The id of the first line that does not follow from the one before, or that is not there any
+    more; None when all do. What was cut off the end shows by its numbers, which are not used again.
+    """
+    connection.execute("BEGIN")  # a line or a pruning of now must not look like a break
+    try:
+        return _broken_at(connection)
+    finally:
+        connection.execute("COMMIT")
+
+
+def _broken_at(connection: sqlite3.Connection) -> int | None:
     anchor = connection.execute("SELECT value FROM meta WHERE key = 'audit_anchor'").fetchone()
     previous = _GENESIS if anchor is None else anchor["value"]
+    expected = 1 if anchor is None else None  # after a pruning its hash alone tells
     for row in connection.execute("SELECT * FROM audit ORDER BY id"):
+        if expected is not None and row["id"] != expected:
+            return int(expected)
         wanted = _hash(
             previous, row["at"], (row["kind"], row["target"], row["rollback"], row["data"])
         )
         if row["prev_hash"] != previous or row["hash"] != wanted:
             return int(row["id"])
-        previous = row["hash"]
-    return None
+        previous, expected = row["hash"], row["id"] + 1
+    given = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").fetchone()
+    newest = 0 if given is None else int(given["seq"])
+    following = expected or 1
+    return following if newest >= following else None
 
 
 def prune(connection: sqlite3.Connection, now: float) -> int:

@@ -92,10 +92,18 @@ def test_a_line_that_was_changed_is_named(state: Path, rollbackd: Run) -> None:
     file.execute("UPDATE audit SET data = '{}' WHERE kind = 'decision'")
     file.close()
 
-    told = rollbackd("audit", "export", "--verify")
+    told, alone = rollbackd("audit", "export", "--verify"), rollbackd("audit", "verify")
 
-    assert told.exit_code == 1
+    assert told.exit_code == alone.exit_code == 1
     assert "broken at line 2" in told.stderr
+    assert (alone.stdout, "broken at line 2" in alone.stderr) == ("", True)
+
+
+def test_the_chain_alone_is_checked_for_all_targets(state: Path, rollbackd: Run) -> None:
+    told, of_one = rollbackd("audit", "verify"), rollbackd("audit", "verify", "blog")
+
+    assert (told.exit_code, told.stdout, told.stderr) == (0, "", "the chain holds\n")
+    assert of_one.exit_code == 2
 
 
 def test_without_state_it_says_where_it_looked(

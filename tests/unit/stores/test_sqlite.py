@@ -308,6 +308,27 @@ async def test_the_record_is_a_chain_that_shows_tampering(
     assert await store.record_broken_at() == 3
 
 
+@pytest.mark.parametrize(
+    ("gone", "broken_at"), [("id = 6", 6), ("id >= 5", 5), ("id IN (3, 4)", 3), ("1", 1)]
+)
+async def test_lines_that_were_taken_away_show_also_at_the_end_and_after_more_were_written(
+    store: SqliteStore, tmp_path: Path, gone: str, broken_at: int
+) -> None:
+    for number in range(5):
+        await store.record_line("control", {"number": number})
+    assert await store.record_broken_at() is None
+    other = sqlite3.connect(tmp_path / "state" / "rollbackd.db", isolation_level=None)
+    other.execute("DROP TRIGGER audit_is_never_shortened")
+    other.execute(f"DELETE FROM audit WHERE {gone}")
+    other.close()
+
+    found = await store.record_broken_at()
+    await store.record_line("control", {"number": 6})
+
+    assert found == broken_at
+    assert await store.record_broken_at() == broken_at
+
+
 async def test_an_old_and_long_record_is_pruned_and_still_a_chain(
     tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from rollbackd.core.errors import UsageError
-from rollbackd.core.model import GateSays, HoldReason, Json, JsonObject
+from rollbackd.core.model import GateSays, HoldReason, Json, JsonObject, Restore
 from rollbackd.telemetry import shapes
 from rollbackd.telemetry.shapes import About
 from tests import support_views as views
@@ -142,10 +142,12 @@ class FakeDesk:
         by: str,
         plan_hash: str = "",
         to_migration: str = "",
+        restore: Restore | None = None,
     ) -> JsonObject:
         order: JsonObject = {"target": target, "to": to, "plan": plan, "reason": reason}
         order |= {"plan_hash": plan_hash} if plan_hash else {}
         order |= {"to_migration": to_migration} if to_migration else {}
+        order |= {"restore": restore.snapshot, "tables": list(restore.tables)} if restore else {}
         self.orders.append({**order, "class": kind, "dry_run": dry_run, "by": by})
         self._known(target)
         return PLAN if dry_run else {"rollback": "r9", **PLAN}

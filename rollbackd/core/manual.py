@@ -34,9 +34,7 @@ def manual(
     target = policy.targets[state.name]
     went = _went_already(target, state, bad, plan)
     good: Release | None
-    if _data_alone(target, plan):
-        good, why = bad, ""
-    elif went is not None and to_version in {None, went[1].version}:
+    if went is not None and to_version in {None, went[1].version}:
         bad, good, why = *went, ""
     elif to_version is None:
         found = goal(state.ledger, state.deploys.known, bad)
@@ -53,9 +51,6 @@ def manual(
             why = f"v{good.version} has the content that v{bad.version} runs already"
             return _nowhere(state, now, bad, why)
         bad = left
-    later = state.deploys.without_effect(now, target.safety)
-    if state.current is not None and state.current.version > bad.version:
-        later = max(state.current.version, later or 0)
     return RollBack(
         target=state.name,
         at=now,
@@ -69,23 +64,29 @@ def manual(
         plan_hash=plan_hash,
         to_migration=to_migration,
         restore=restore,
-        later_version=later,
+        later_version=_later(target, state, bad, now),
         evidence={"goal_standing": state.ledger.standing(good).value},
         verdicts=tuple(judge(trigger, state, now) for trigger in target.triggers),
     )
 
 
-def _data_alone(target: TargetPolicy, plan: str) -> bool:
-    """No release is to blame for what a person deleted: the one that runs stays."""
-    return plan in target.plans and target.plans[plan].steps == ("data",)
+def _later(target: TargetPolicy, state: TargetState, bad: Release, now: float) -> int | None:
+    """A release newer than the bad one of which nobody is to be surprised."""
+    later = state.deploys.without_effect(now, target.safety)
+    if state.current is not None and state.current.version > bad.version:
+        later = max(state.current.version, later or 0)
+    return later
 
 
 def _went_already(
     target: TargetPolicy, state: TargetState, current: Release, plan: str
 ) -> tuple[Release, Release] | None:
     """(bad, good) where a plan leaves the app alone and the app is back already: what it was rolled
-    back from is bad, and never the release that runs.
+    back from is bad, and never the release that runs. Of data alone no release is to blame: the one
+    that runs stays.
     """
+    if plan in target.plans and target.plans[plan].steps == ("data",):
+        return current, current
     if plan not in target.plans or "app" in target.plans[plan].steps:
         return None
     older = [r for r in state.deploys.known if r.version < current.version]

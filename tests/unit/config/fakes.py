@@ -86,7 +86,7 @@ class FakeQuery(_Fake):
 PLUGINS: dict[str, Any] = {
     plugin.kind: plugin for plugin in (FakeEdge, FakeFly, FakeHttp, FakeQuery)
 }
-STEPS = frozenset({"app", "database", "pitr"})
+STEPS = frozenset({"app", "data", "database", "pitr"})
 ENVIRON = {"ROLLBACKD_PROMETHEUS_URL": "http://prometheus.test:9090"}
 
 

@@ -352,6 +352,7 @@ def test_with_a_database_there_is_always_a_plan_for_it(tmp_path: Path) -> None:
         "app": (("app",), Traffic.DRAIN),
         "database": (("database",), Traffic.DRAIN),
         "app-and-database": (("database", "app"), Traffic.STOP),
+        "data": (("data",), Traffic.STOP),
     }
     own = "    plans: {database: {steps: [app, database]}}\n"
     plans = loaded(tmp_path, database() + own).policy.targets[SHOP].plans

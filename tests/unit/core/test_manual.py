@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from rollbackd.core.facts import Paused
+from rollbackd.core.facts import Paused, RollbackStarted
 from rollbackd.core.manual import manual
 from rollbackd.core.model import Hold, HoldReason, ReleaseStatus, RollBack, RollbackOutcome
 from rollbackd.core.rules import Mode
@@ -169,3 +169,19 @@ def test_where_nothing_lies_between_the_database_follows_nothing() -> None:
     answer = of_the_database(plain)
     assert isinstance(answer, RollBack)
     assert (answer.bad.version, answer.good.version) == (42, 41)
+
+
+def test_where_only_data_is_put_back_the_release_that_runs_stays_and_is_not_blamed() -> None:
+    """Else a release would be quarantined for rows that a person has deleted."""
+    world = World(target(trigger(down())))
+    world.releases(0, release(1))
+    answer = of_the_database(world, steps="data")
+    assert isinstance(answer, RollBack)
+    assert (answer.bad, answer.good) == (release(1), release(1))
+
+    before = world.state.ledger.standing(release(1))
+    started = RollbackStarted(
+        target=SHOP, at=151, rollback=answer.id, bad=answer.bad, good=answer.good, automatic=False
+    )
+    world.tell(started)
+    assert world.state.ledger.standing(release(1)) is before

@@ -14,6 +14,7 @@ from rollbackd.core.model import (
     Json,
     Release,
     ReleaseStatus,
+    Restore,
     RollBack,
     RollbackId,
     RollbackOutcome,
@@ -60,6 +61,14 @@ verdicts = st.builds(
 )
 decisions = st.builds(
     RollBack,
+    restore=st.none()
+    | st.builds(
+        Restore,
+        snapshot=words,
+        tables=st.lists(words, max_size=2).map(tuple),
+        missing=st.booleans(),
+        common=st.booleans(),
+    ),
     target=targets,
     at=times,
     trigger=st.none() | words.map(TriggerName),

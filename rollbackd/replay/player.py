@@ -30,7 +30,7 @@ from rollbackd.core.state import TargetState
 from rollbackd.engine.local_time import local_minutes
 from rollbackd.replay.delays import undelayed
 from rollbackd.replay.retold import Retold
-from rollbackd.replay.told import Noted, Reconfigured, Told
+from rollbackd.replay.told import Foretold, Noted, Reconfigured, Told
 
 Key: TypeAlias = tuple[str, str, str | None, int | None, int | None]
 
@@ -97,6 +97,8 @@ class Player:
                 pass
             case Reconfigured():
                 self._adopt(told.policy, at)
+            case Foretold():
+                self._retold.foretell(told.started)
             case _:
                 self._apply(at, told)
 

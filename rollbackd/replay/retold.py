@@ -1,5 +1,5 @@
 """Rollbacks in a replay: ours are carried out at once, and what the facts tell of them is not done
-a second time. It judges nothing.
+a second time; one that the facts are about to tell is left to them. It judges nothing.
 """
 
 from __future__ import annotations
@@ -33,9 +33,20 @@ class Retold:
     def __init__(self) -> None:
         self._bad: dict[TargetName, set[int]] = {}  # versions that we went back from
         self._told: set[RollbackId] = set()  # told by the facts, and carried out by us
+        self._coming: dict[TargetName, RollbackStarted] = {}
+
+    def foretell(self, started: RollbackStarted) -> None:
+        """The facts will tell of it within seconds."""
+        self._coming[started.target] = started
 
     def carried_out(self, decision: RollBack) -> tuple[TargetFact, ...]:
-        """It is done at once, and well: what the world did instead is in the facts that follow."""
+        """It is done at once, and well: what the world did instead is in the facts that follow.
+
+        Nothing where just this was done, and the facts go on to tell how.
+        """
+        coming = self._coming.get(decision.target)
+        if coming is not None and (coming.bad, coming.good) == (decision.bad, decision.good):
+            return ()
         name, at, rollback = decision.target, decision.at, decision.id
         self._bad.setdefault(name, set()).add(decision.bad.version)
         return (
@@ -56,6 +67,8 @@ class Retold:
         """The facts as the state must hear them. `newest`: what was decided last."""
         match fact:
             case RollbackStarted():
+                if self._coming.get(fact.target) == fact:
+                    del self._coming[fact.target]
                 if fact.bad.version in self._bad.get(fact.target, ()):
                     self._told.add(fact.rollback)
                 else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +17,15 @@ from rollbackd.config.load import Loaded, load_directory
 from rollbackd.config.settings import load_settings
 from rollbackd.config.types import parse_duration
 from rollbackd.core.errors import ConfigError, TemporaryError, UsageError
+from rollbackd.core.facts import Fact, RollbackStarted
 from rollbackd.core.policy import Policy
 from rollbackd.replay import given
 from rollbackd.replay.facts_file import FactsFile
 from rollbackd.replay.run import Manner
 from rollbackd.replay.story import Line
-from rollbackd.replay.told import Told
+from rollbackd.replay.told import Foretold, Told
 
+BEGUN_WITHIN_SECONDS: Final = 5.0  # of its decision: the plan is made in between
 STDIN: Final = "-"
 # The daemon decides at whole seconds, a second behind, and records every look at the platform.
 AS_LIVE: Final = Manner(late_seconds=1.0, watched=True, lagging=True)
@@ -151,7 +154,22 @@ def _of_record(asked: Asked) -> Source:
             f"{state} holds no record of the last {asked.since}",
             hint="set ROLLBACKD_STATE to the daemon's directory, or give --facts or --app",
         )
-    return Source(facts=chain((first,), heard), manner=AS_LIVE)
+    return Source(facts=foretelling(chain((first,), heard)), manner=AS_LIVE)
+
+
+def foretelling(heard: Iterable[tuple[float, Fact]]) -> Iterator[tuple[float, Told]]:
+    """The facts, and each rollback of theirs told in advance too: it was decided before it began,
+    and a decision that was carried out must not be carried out twice, in two ways.
+    """
+    waiting: deque[tuple[float, Fact]] = deque()
+    for at, fact in heard:
+        while waiting and waiting[0][0] < at - BEGUN_WITHIN_SECONDS:
+            yield waiting.popleft()
+        if isinstance(fact, RollbackStarted) and fact.automatic:
+            first = waiting[0][0] if waiting else at
+            yield first, Foretold(at=first, started=fact)
+        waiting.append((at, fact))
+    yield from waiting
 
 
 def _ago(text: str | None, option: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rollbackd.core.facts import Fact
+from rollbackd.core.facts import Fact, RollbackStarted
 from rollbackd.core.policy import Policy
 
 
@@ -28,4 +28,12 @@ class Reconfigured:
     text: str
 
 
-Told: TypeAlias = Fact | Noted | Reconfigured
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foretold:
+    """A rollback that the facts are about to tell: what is decided now was really done."""
+
+    at: float
+    started: RollbackStarted
+
+
+Told: TypeAlias = Fact | Noted | Reconfigured | Foretold

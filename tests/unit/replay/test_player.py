@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from rollbackd.core.facts import (
     Tick,
 )
 from rollbackd.core.model import (
+    Decision,
     Hold,
     HoldReason,
     ReleaseStatus,
@@ -30,7 +32,8 @@ from rollbackd.core.policy import TimeWindow
 from rollbackd.core.rules import Mode
 from rollbackd.core.runbook import Plan
 from rollbackd.replay.player import Player, key_of
-from rollbackd.replay.told import Noted, Reconfigured, Told
+from rollbackd.replay.sources import foretelling
+from rollbackd.replay.told import Foretold, Noted, Reconfigured, Told
 from tests.unit.core.world import SAFETY, SHOP, down, release, target, trigger
 from tests.unit.replay.stories import (
     CALM,
@@ -232,6 +235,54 @@ def test_its_end_needs_no_name() -> None:
     told = in_order([*outage(), started(146), ended(170, "failed", name="")])
 
     assert [key_of(d) for d in played(told, policy(DOWN))] == [key_of(d) for d in plain]
+
+
+def heard(facts: list[Told]) -> list[tuple[float, Told]]:
+    return list(foretelling([(told.at, told) for told in facts]))  # type: ignore[misc]  # facts
+
+
+def as_heard(facts: list[Told]) -> list[Decision]:
+    player = Player(policy(DOWN))
+    return [d for at, told in heard(facts) for d in player.take(at, told)] + [*player.end()]
+
+
+def test_what_was_really_carried_out_is_left_to_the_facts() -> None:
+    """Decided at 145, begun at 147, switched at 160 while looks still failed, over at 180."""
+    switched = RollbackSwitched(target=SHOP, at=160, rollback=RollbackId("theirs"))
+    told = in_order([*outage(upto=200), started(147), switched, ended(180)])
+
+    decisions = as_heard(told)
+
+    assert rolled_back(decisions) == [(145, 42, 41)]
+    after = [(d.at, key_of(d)[1]) for d in decisions if d.at > 145]
+    assert (147.0, "rolling_back") in after
+    assert "rolling_back" not in {key_of(d)[1] for d in played(told, policy(DOWN))}
+
+
+@pytest.mark.parametrize(
+    ("at", "more"),
+    [
+        (151, {}),  # too late to have been this decision
+        (147, {"good": release(40)}),  # another one
+        (147, {"automatic": False}),  # a person's
+    ],
+)
+def test_what_was_not_this_decision_does_not_stand_for_it(at: float, more: dict[str, Any]) -> None:
+    told = in_order([*outage(upto=200), replace(started(at), **more), ended(180)])
+
+    assert "rolling_back" not in {key_of(d)[1] for d in as_heard(told)}
+
+
+def test_a_rollback_is_foretold_once_and_in_the_order_of_time() -> None:
+    facts = in_order([*outage(upto=200), started(147)])
+
+    told = heard(facts)
+
+    assert [t for _, t in told if not isinstance(t, Foretold)] == facts
+    assert [at for at, _ in told] == sorted(at for at, _ in told)
+    ((at, one),) = [(at, t) for at, t in told if isinstance(t, Foretold)]
+    assert one.started == started(147)
+    assert 147 - 5 <= at < 147
 
 
 def test_a_rollback_that_only_the_facts_tell_is_taken_as_it_was() -> None:

@@ -70,6 +70,7 @@ class Step:
     `mutates` False marks a look (verify, test, monitor): run again after a crash, never in doubt.
     `op_key` is the same for every attempt, and is what the target is marked with.
     Neighbours of the execute phase with one `kind` and one `params["wave"]` may run side by side.
+    `params["machine"]`: what it is about, where that is one machine.
     """
 
     seq: int

@@ -27,6 +27,7 @@ MOST_RESUMES: Final = 5
 IDLE_SECONDS: Final = 1800.0
 _ASK_SECONDS: Final = 300.0  # how long a resumed rollback asks how things stand
 _ASK_AGAIN_SECONDS: Final = 5.0
+_FINISHED: Final = frozenset({StepState.DONE, StepState.SKIPPED})
 
 
 def waits_for_a_person(journal: Journal) -> bool:
@@ -60,6 +61,7 @@ async def check(walk: Walk) -> None:
         )
     if walk.progress().phase is not None:
         await _look_around(walk)
+    await _open_again(walk)
 
 
 async def check_awake(walk: Walk) -> None:
@@ -75,6 +77,24 @@ async def _look_around(walk: Walk) -> None:
     if not slept or not await _stands_as_wanted(walk):
         await _ask_until_known(walk, partial(_still_applies, walk))
     walk.looked()
+
+
+async def _open_again(walk: Walk) -> None:
+    """What keeps a machine out of traffic until it is changed may have been given back since (it
+    held; let-go.sh): then it is taken again first. A database is never changed behind a fence that
+    stands in the journal only.
+    """
+    unchanged = {
+        row.step.params.get("machine")
+        for row in walk.rows
+        if row.step.phase is Phase.EXECUTE and row.step.mutates and row.state not in _FINISHED
+    } - {None}
+    for row in walk.rows:
+        fences = row.step.phase is Phase.STOP_TRAFFIC and row.step.mutates
+        if fences and row.state is StepState.DONE and row.step.params.get("machine") in unchanged:
+            observed = await _ask_until_known(walk, partial(_observe, walk, row.step))
+            if observed.seen is Seen.NOT_DONE:
+                await walk.note(row.step, StepState.PENDING)
 
 
 async def check_still_applies(walk: Walk, now: Progress) -> None:

@@ -123,7 +123,7 @@ class Walk:
         row = self._rows[step.seq]
         self.longest_gap = self.gap_seconds
         now = self.clock.now()
-        started = state is StepState.STARTED
+        started, open_again = state is StepState.STARTED, state is StepState.PENDING
         self._rows[step.seq] = replace(
             row,
             state=state,
@@ -131,7 +131,7 @@ class Walk:
             result=row.result if body is None else body,
             error=error,
             started_at=now if started else row.started_at,
-            finished_at=None if started else now,
+            finished_at=None if started or open_again else now,
         )
 
     async def checkpoint(self, step: Step, result: JsonObject) -> None:

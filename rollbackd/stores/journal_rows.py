@@ -120,13 +120,15 @@ def note(
         " attempts = attempts + (?1 = 'started'),"
         " started_at = CASE WHEN ?1 = 'started' THEN ?4 ELSE started_at END,"
         " finished_at = CASE WHEN ?1 IN ('pending', 'started') THEN NULL ELSE ?4 END"
-        " WHERE rollback = ?5 AND seq = ?6 AND state NOT IN ('done', 'skipped')",
+        " WHERE rollback = ?5 AND seq = ?6"
+        " AND (state NOT IN ('done', 'skipped') OR (?1 = 'pending' AND state = 'done'))",
         (state.value, _clean(error), None if result is None else codec.text(result), now,
          rollback, seq),
     ).rowcount  # fmt: skip
     if changed != 1:
         raise PermanentError(f"step {seq} of {rollback} is finished, or is not there")
-    _attempt(connection, rollback, seq, state, fence=fence, error=error, now=now)
+    if state is not StepState.PENDING:  # done, undone since, and open again: that try ended well
+        _attempt(connection, rollback, seq, state, fence=fence, error=error, now=now)
     data: dict[str, Json] = {"seq": seq, "state": state.value, "fence": fence}
     if error:
         data["error"] = error

@@ -327,6 +327,14 @@ PROTECTIONS = (
     ),
     Protection(
         row="stopped",
+        what="what was let go of is taken out of traffic again",
+        file=f"{ENGINE}/going_on.py",
+        old="            if observed.seen is Seen.NOT_DONE:\n                await walk.note",
+        new="            if False:\n                await walk.note",
+        test="tests/unit/engine/test_taken_again.py",
+    ),
+    Protection(
+        row="stopped",
         what="nothing is sent while STOP is there",
         file=f"{ENGINE}/stop.py",
         old="        if self.stopped:",

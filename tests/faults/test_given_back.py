@@ -12,6 +12,7 @@ from rollbackd.core.policy import Traffic
 from rollbackd.sandbox.server import Sandbox
 from tests.faults.dying import Life, Lives
 from tests.faults.struck import left_on
+from tests.faults.test_let_go import let_go
 from tests.process.daemons import images
 from tests.support import until
 
@@ -95,6 +96,24 @@ async def test_an_abort_that_a_death_cut_short_is_carried_out_by_the_successor(
 
     assert await lives.live(Life(), "resume") == [RollbackOutcome.CANCELLED]
     assert images(box) == {"errors-60"}
+    assert await only(box) == {"cordoned": [], "left": []}
+
+
+async def test_what_the_script_let_go_of_is_taken_out_of_traffic_again(
+    box: Sandbox, lives: Lives, tmp_path: Path
+) -> None:
+    """Without it (`going_on._open_again`) the machines are changed while they serve."""
+    assert await lives.live(Life("after done 9:1"), "begin") == []
+    assert out_of_traffic(box) != []
+    code, said = await let_go(box, tmp_path)
+    assert (code, out_of_traffic(box)) == (0, []), said
+    before = len(box.effects)
+
+    assert await lives.live(Life(), "resume") == [RollbackOutcome.RECOVERED]
+
+    for machine in box.machines:
+        own = [e.action for e in box.effects[before:] if e.machine == machine.id]
+        assert own.index("machine.cordon") < own.index("machine.update")
     assert await only(box) == {"cordoned": [], "left": []}
 
 

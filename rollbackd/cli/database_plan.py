@@ -73,6 +73,8 @@ def _order(steps: list[JsonObject]) -> str:
     kinds = [str(step.get("kind")) for step in steps]
     first = kinds.index("database_reverse") if "database_reverse" in kinds else -1
     machines = [at for at, kind in enumerate(kinds) if kind == "machine"]
+    if not machines and "stop_machine" in kinds:
+        return "the app is stopped, the database goes back, the release that runs starts again"
     if not machines:
         return "the database alone: the release that runs stays"
     if "stop_machine" in kinds:

@@ -7,6 +7,8 @@ cordoned first. Whoever lets go starts what carries our mark, and nothing else.
 from __future__ import annotations
 
 import contextlib
+import enum
+from collections.abc import Iterable
 from typing import Final
 
 from rollbackd.core.errors import NotFound, Rejected, RollbackdError, TemporaryError
@@ -14,9 +16,9 @@ from rollbackd.core.model import JsonObject
 from rollbackd.core.ports import Observation, Seen
 from rollbackd.core.runbook import Plan
 from rollbackd.executors.app_lease import PATIENCE_SECONDS, leased
-from rollbackd.executors.app_words import lease_words
+from rollbackd.executors.app_words import GONE_BACK, lease_words, op_of
 from rollbackd.fly.client import FlyClient
-from rollbackd.fly.config_restore import STOPPED
+from rollbackd.fly.config_restore import OP, STOPPED
 from rollbackd.fly.json_shape import text_at
 from rollbackd.fly.machine_view import config_of, reachable, version_of
 from rollbackd.fly.platform import FlyPlatform
@@ -63,6 +65,33 @@ class Fence:
         if text_at(found, "state") not in _DOWN:
             raise TemporaryError(f"machine {machine} is {text_at(found, 'state')}, not stopped")
         return {"machine": machine, "state": text_at(found, "state")}
+
+
+class Stays(enum.StrEnum):
+    """What becomes of a machine with the bad release once the schema is the good one's."""
+
+    DOWN = "has the bad release, and the schema is the good one's: it stays stopped"
+    UP = "was started with the bad release on the good one's schema: nothing else was there to run"
+
+
+def left_behind(
+    machine: JsonObject, plan: Plan, fleet: Iterable[JsonObject | None]
+) -> Stays | None:
+    """None for every machine that may just start. The bad release writes what the old schema does
+    not know, or migrates anew: it runs only where else nothing would, and never unseen.
+    """
+    if plan.settings.get(GONE_BACK) is not True or not stopped_by(machine, plan):
+        return None
+    if not _left_out(machine, plan):
+        return None
+    others = (one for one in fleet if one is not None and one is not machine)
+    return Stays.DOWN if any(not _left_out(one, plan) for one in others) else Stays.UP
+
+
+def _left_out(machine: JsonObject, plan: Plan) -> bool:
+    """Whether it was to be brought back, and was not."""
+    wanted = op_of(plan, text_at(machine, "id"))
+    return bool(wanted) and text_at(config_of(machine), "metadata", OP) != wanted
 
 
 def stopped_by(machine: JsonObject, plan: Plan) -> bool:

@@ -18,7 +18,7 @@ from rollbackd.core.errors import (
 )
 from rollbackd.core.model import JsonObject
 from rollbackd.core.runbook import Plan
-from rollbackd.executors.app_fence import started_again
+from rollbackd.executors.app_fence import Stays, left_behind, started_again
 from rollbackd.executors.app_lease import PATIENCE_SECONDS, leased, own_nonce
 from rollbackd.executors.app_words import jobs_of, lease_words
 from rollbackd.fly.config_restore import CORDON
@@ -94,13 +94,19 @@ class Traffic:
         """Undo every cordon and lease of this rollback. One that is missing in the list is looked
         for by its name. One that refuses does not stop the rest: it is raised in the end.
         """
-        lines, failed = [], {}
+        lines: list[str] = []
+        failed: dict[str, RollbackdError] = {}
         fleet: dict[str, JsonObject | None] = {job.machine: None for job in jobs_of(plan)}
         fleet |= {text_at(one, "id"): one for one in await self._platform.fleet()}
         for name, listed in fleet.items():
             try:
                 machine = listed or await self._look(name)
-                lines += await self._let_go_of(plan, machine) if machine is not None else []
+                if machine is None:
+                    continue
+                stays = left_behind(machine, plan, fleet.values())
+                lines += await self._let_go_of(plan, machine, cordon=stays is not Stays.DOWN)
+                if stays is not None:
+                    failed[name] = PermanentError(stays.value)
             except (Stopped, Fenced):
                 raise
             except RollbackdError as error:
@@ -153,9 +159,14 @@ class Traffic:
 
 
 def _not_let_go(failed: Mapping[str, RollbackdError]) -> RollbackdError:
-    words = [f"machine {name} could not be let go: {e.message}" for name, e in failed.items()]
+    words = [f"machine {name} {_how(e)}" for name, e in failed.items()]
     may_pass = any(isinstance(error, TemporaryError) for error in failed.values())
     return (TemporaryError if may_pass else PermanentError)("; ".join(words))
+
+
+def _how(error: RollbackdError) -> str:
+    told = error.message in set(Stays)
+    return error.message if told else f"could not be let go: {error.message}"
 
 
 def cordoned_by(machine: JsonObject, plan: Plan) -> bool:

@@ -16,6 +16,9 @@ from rollbackd.fly.machine_view import MARK
 CHANGES_DATA: Final = frozenset({"database", "data", "pitr"})
 
 
+GONE_BACK: Final = "gone_back"  # in a plan's settings, while it lets go: the old schema stands
+
+
 class Kind(enum.StrEnum):
     """`say`, `notify`, `prove` and `report` do nothing here: the runner does what they name.
 

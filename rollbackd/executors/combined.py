@@ -7,6 +7,7 @@ schema that the good release cannot run on, `[app, database]` for one that it ca
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, Protocol, runtime_checkable
 
 from rollbackd.core.errors import ConfigError, PlanRefused
@@ -15,7 +16,7 @@ from rollbackd.core.noting import Note, NotesMidway
 from rollbackd.core.policy import PlanPolicy, TargetPolicy, Traffic
 from rollbackd.core.ports import Executor, Observation, Seen
 from rollbackd.core.runbook import Plan, Step
-from rollbackd.executors.app_words import CHANGES_DATA
+from rollbackd.executors.app_words import CHANGES_DATA, GONE_BACK
 from rollbackd.executors.merging import merged, parts_of
 
 
@@ -24,6 +25,14 @@ class Part(Protocol):
     """What an executor needs besides `Executor` to be one part of a plan among others."""
 
     step_kinds: ClassVar[frozenset[str]]
+
+
+@runtime_checkable
+class GoesBack(Protocol):
+    """A part after which the bad release no longer fits."""
+
+    async def gone_back(self, plan: Plan) -> bool:
+        """Whether it is done, or nobody can tell that it is not."""
 
 
 class Combined:
@@ -76,7 +85,9 @@ class Combined:
     async def let_go(self, plan: Plan) -> Sequence[str]:
         """Every part, the app first: its users wait."""
         lines: list[str] = []
-        for part in self._with_app(plan):
+        parts = self._with_app(plan)
+        plan = await _as_it_stands(plan, parts)
+        for part in parts:
             lines += await part.let_go(plan)
         return lines
 
@@ -104,6 +115,16 @@ class Combined:
                 return part
         others = [part for part in parts if not isinstance(part, Part)]
         return others[0] if others else self._parts.get("app")
+
+
+async def _as_it_stands(plan: Plan, parts: Sequence[Executor]) -> Plan:
+    """Whoever starts machines has to know whether the schema is still theirs."""
+    if parts_of(plan) == ["app"]:
+        return plan
+    for part in parts:
+        if isinstance(part, GoesBack) and await part.gone_back(plan):
+            return replace(plan, settings={**plan.settings, GONE_BACK: True})
+    return plan
 
 
 def _fences(policy: PlanPolicy) -> bool:

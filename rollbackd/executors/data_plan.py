@@ -21,7 +21,7 @@ from rollbackd.executors.app_steps import Numbered
 from rollbackd.executors.data import Kind
 from rollbackd.executors.database_plan import refuse_unfit
 from rollbackd.executors.database_steps import framed
-from rollbackd.executors.fence_steps import fence, give_back, refuse_unfenced
+from rollbackd.executors.fence_steps import STOPS_AT_ONCE, fence, give_back, refuse_unfenced
 from rollbackd.executors.plan_hash import TOLD
 from rollbackd.fly.platform import FlyPlatform
 from rollbackd.plugins import ExecutorContext
@@ -35,7 +35,6 @@ from rollbackd.postgres.snapshot_files import Snapshot
 
 SPARE_SECONDS: Final = 60.0
 _MOST_LINES: Final = 40
-_STOPS_AT_ONCE: Final = 8
 
 
 class Planner:
@@ -90,7 +89,7 @@ class Planner:
             work=lambda numbered: self._steps(numbered, fleet, said, params),
         )
         alone = policy.steps == ("data",)
-        return replace(made, parallel=min(_STOPS_AT_ONCE, len(fleet)) if alone else 1)
+        return replace(made, parallel=min(STOPS_AT_ONCE, len(fleet)) if alone else 1)
 
     async def _chosen(self, live: Connection, decision: RollBack, wish: Restore) -> Snapshot:
         if wish.snapshot:

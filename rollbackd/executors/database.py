@@ -105,6 +105,12 @@ class DatabaseExecutor:
             case Kind.VERIFY:
                 return await self._work.verify(plan)
 
+    async def gone_back(self, plan: Plan) -> bool:
+        """True too where the database does not answer: nobody can tell then."""
+        if all(step.kind != Kind.REVERSE for step in plan.steps):
+            return False
+        return await self._work.gone_back(plan)
+
     async def let_go(self, plan: Plan) -> Sequence[str]:  # noqa: ARG002 -- nothing of ours stays
         """A transaction that was not committed is gone with its session: nothing is held."""
         return []

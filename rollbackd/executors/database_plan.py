@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import SecretStr
@@ -16,13 +16,14 @@ from rollbackd import __version__
 from rollbackd.core.database import DatabasePolicy, Harm, MigrationTool
 from rollbackd.core.errors import PlanRefused, TemporaryError, Unauthorized
 from rollbackd.core.model import JsonObject, RollBack
-from rollbackd.core.policy import PlanPolicy
+from rollbackd.core.policy import PlanPolicy, Traffic
 from rollbackd.core.runbook import Phase, Plan, Step
 from rollbackd.executors import database_frozen
 from rollbackd.executors.app_steps import Numbered
 from rollbackd.executors.database import Kind
 from rollbackd.executors.database_steps import framed
 from rollbackd.executors.database_words import asks, notes, refuses
+from rollbackd.executors.fence_steps import STOPS_AT_ONCE, fence, give_back, refuse_unfenced
 from rollbackd.executors.plan_hash import MEASURED, TOLD
 from rollbackd.fly.platform import FlyPlatform
 from rollbackd.plugins import ExecutorContext
@@ -156,7 +157,8 @@ class Planner:
             MEASURED: dict(agreed.rows_lost.items()),
             TOLD: told(agreed.steps, cost, self._policy, snapshot=loses),
         }
-        return framed(
+        fleet = await self._fenced(policy)
+        made = framed(
             target,
             policy,
             decision,
@@ -165,8 +167,20 @@ class Planner:
             asks="" if cost.harm in self._policy.auto else asks(cost),
             refuses=refuses(agreed),
             settings=settings,
-            work=lambda made: _steps(made, names, params, snapshot=loses),
+            work=lambda numbered: _steps(numbered, names, params, snapshot=loses, fleet=fleet),
         )
+        return replace(made, parallel=max(1, min(STOPS_AT_ONCE, len(fleet))))
+
+    async def _fenced(self, policy: PlanPolicy) -> Sequence[JsonObject]:
+        """The machines to stop, where no part of the plan but this one would: traffic: stop."""
+        platform = self._context.platform
+        if policy.traffic is not Traffic.STOP or not isinstance(platform, FlyPlatform):
+            return ()
+        if "app" in policy.steps:
+            return ()
+        fleet = await platform.fleet()
+        refuse_unfenced(fleet, platform.app)
+        return fleet
 
     def _nothing(self, decision: RollBack, why: str) -> Plan:
         """A part that does nothing, and says why."""
@@ -233,14 +247,22 @@ async def refuse_unfit(connection: Connection) -> None:
 
 
 def _steps(
-    made: Numbered, names: list[str], params: JsonObject, *, snapshot: bool
+    made: Numbered,
+    names: list[str],
+    params: JsonObject,
+    *,
+    snapshot: bool,
+    fleet: Sequence[JsonObject],
 ) -> Iterator[Step]:
     yield made.step(Phase.CHECKLIST, Kind.CHECK, "look at the database once more")
+    yield from fence(made, fleet)
     if snapshot:  # behind the fence: what was written until then is in it
         yield made.step(Phase.EXECUTE, Kind.SNAPSHOT, "keep the data as it is, verified")
     what = names[0] if len(names) == 1 else f"{len(names)} migrations"
     yield made.step(Phase.EXECUTE, Kind.REVERSE, f"take back {what}", params, mutates=True)
     yield made.step(Phase.VERIFY, Kind.VERIFY, "the schema is as before, the invariants hold")
+    if fleet:
+        yield from give_back(made, fleet)
 
 
 def _after(now: Sequence[Applied], version: str) -> tuple[Applied, ...]:

@@ -27,7 +27,7 @@ from rollbackd.executors.database_plan import BLOB, Planner, refuse_unfit
 from rollbackd.executors.plan_hash import MEASURED
 from rollbackd.fly.json_shape import object_at, text_at
 from rollbackd.plugins import ExecutorContext
-from rollbackd.postgres import holding, invariants, keeping, outcome, reversal
+from rollbackd.postgres import histories, holding, invariants, keeping, outcome, reversal
 from rollbackd.postgres.agreed import Reversal
 from rollbackd.postgres.connection import connect, problem
 from rollbackd.postgres.outcome import Outcome
@@ -148,6 +148,16 @@ class Work:
         return Observation(
             seen=_SEEN[found], detail=f"transaction {xid}: {found.value}", result={"xid": xid}
         )
+
+    async def gone_back(self, plan: Plan) -> bool:
+        """By the history alone, which nobody's lock keeps from being read."""
+        try:
+            agreed = await self._agreed(plan)
+            async with await connect(self._url, name=f"{_run(plan)}/left") as connection:
+                now = await histories.applied(connection, self._policy.histories)
+        except (psycopg.Error, RollbackdError):
+            return True
+        return not outcome.same_history(now, agreed.before.applied)
 
     async def verify(self, plan: Plan) -> JsonObject:
         """Schema, history and invariants once more, from outside the transaction."""

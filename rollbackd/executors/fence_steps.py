@@ -6,6 +6,7 @@ Every machine, also one that no other part of the plan changes: what runs, write
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from rollbackd.core.errors import PlanRefused
 from rollbackd.core.model import Json, JsonObject
@@ -14,6 +15,8 @@ from rollbackd.executors.app_steps import Numbered
 from rollbackd.executors.app_words import Kind
 from rollbackd.fly.json_shape import text_at
 from rollbackd.fly.machine_view import meant_to_run, reachable
+
+STOPS_AT_ONCE: Final = 8
 
 
 def refuse_unfenced(fleet: Sequence[JsonObject], app: str) -> None:

@@ -6,9 +6,11 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from rollbackd.core.errors import PermanentError
 from rollbackd.core.policy import TargetPolicy, Traffic
 from rollbackd.core.runbook import Phase, Plan
-from rollbackd.executors.app_words import Kind
+from rollbackd.executors.app_words import GONE_BACK, Kind
+from rollbackd.fly.config_restore import OP
 from rollbackd.sandbox.proxy import routable
 from rollbackd.sandbox.server import Sandbox
 from tests.integration_fly.walking import Rig, effects, in_order, rig_for, target_policy
@@ -75,6 +77,33 @@ async def test_let_go_starts_what_we_stopped_and_leaves_what_somebody_else_did(b
     stops = [s for s in plan.steps if s.kind == Kind.STOP]
     seen = [(await bad.executor.observe(plan, step, {})).seen.value for step in stops]
     assert set(seen) == {"not_done"}  # so that the runner sees that it is undone
+
+
+@pytest.mark.parametrize("good", [0, 1])
+async def test_once_the_schema_is_back_the_bad_release_starts_only_where_else_nothing_runs(
+    bad: Rig, good: int
+) -> None:
+    plan = await planned(bad)
+    await bad.walk(plan, until="write the release record" if not good else "watch")
+    first, *others = bad.sandbox.machines
+    if good:  # as if all but the first had failed to update
+        for machine in others:
+            machine.config["metadata"].pop(OP)
+            machine.metadata["rollbackd_stopped"] = str(plan.rollback)
+            machine.state = "stopped"
+
+    gone_back = replace(plan, settings={**plan.settings, GONE_BACK: True})
+    with pytest.raises(PermanentError, match="bad release") as told:
+        await bad.executor.let_go(gone_back)
+
+    if good:
+        await until(lambda: routable(first))
+        assert {machine.state for machine in others} == {"stopped"}
+        assert not any(routable(machine) for machine in others)
+        assert "stays stopped" in told.value.message
+    else:
+        await until(lambda: all(routable(machine) for machine in (first, *others)))
+        assert "nothing else was there to run" in told.value.message
 
 
 async def test_stopped_twice_is_stopped_once(bad: Rig) -> None:

@@ -121,10 +121,11 @@ def executor_of(
     *,
     clock: Clock | None = None,
     app: Executor | None = None,
+    platform: Platform | None = None,
 ) -> Combined:
     context = ExecutorContext(
         target=target,
-        platform=cast(Platform, None),
+        platform=cast(Platform, platform),
         store=store,
         clock=clock or SystemClock(),
         database=DatabaseAccess(url=SecretStr(shop.url)),

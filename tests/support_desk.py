@@ -59,6 +59,7 @@ class FakeDesk:
     observed: JsonObject = field(default_factory=lambda: {"target": "shop", "observed": []})
     refused: tuple[str, ...] = ()  # commits that the gate lets nobody deploy
     ends: list[JsonObject] = field(default_factory=list)  # what `rollback` tells, one by one
+    finishes: bool = False  # `order_rollback` goes on with one that held
     config_error: str = ""
     held: str = ""  # why an approval is held
     still_held: str = ""  # what an abort could not let go
@@ -150,7 +151,7 @@ class FakeDesk:
         order |= {"restore": restore.snapshot, "tables": list(restore.tables)} if restore else {}
         self.orders.append({**order, "class": kind, "dry_run": dry_run, "by": by})
         self._known(target)
-        return PLAN if dry_run else {"rollback": "r9", **PLAN}
+        return PLAN if dry_run else {"rollback": "r9", "held": self.finishes, **PLAN}
 
     async def pause(self, target: str, *, seconds: float, reason: str, by: str) -> JsonObject:
         self.orders.append({"pause": target, "seconds": seconds, "reason": reason, "by": by})

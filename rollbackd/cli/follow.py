@@ -13,13 +13,17 @@ from rollbackd.core.runbook import RollbackState
 
 _EVERY_SECONDS = 0.5
 _PATIENCE = 60  # failed looks in a row: the daemon may be restarting, it goes on by itself
+_HELD_LOOKS = 20  # so often one that was let go on a moment ago may still hold
 _GOOD = frozenset({RollbackOutcome.RECOVERED, RollbackOutcome.RECOVERED_UNPROVEN})
 _OVER = frozenset({*(s for s in RollbackState if s.terminal), RollbackState.HOLDING})
 
 
-def follow(daemon: Daemon, rollback: str, *, json: bool) -> int:
-    """Print until it ends. 0 when it recovered, 1 when it did not or stands still."""
-    end = asyncio.run(_until_over(daemon, rollback, quiet=json))
+def follow(daemon: Daemon, rollback: str, *, json: bool, held: bool = False) -> int:
+    """Print until it ends. 0 when it recovered, 1 when it did not or stands still. `held`: it stood
+    still until now.
+    """
+    looks = _HELD_LOOKS if held else 0
+    end = asyncio.run(_until_over(daemon, rollback, quiet=json, held_looks=looks))
     if json:
         show.as_json(end)
     else:
@@ -28,7 +32,7 @@ def follow(daemon: Daemon, rollback: str, *, json: bool) -> int:
     return 0 if end.get("outcome") in _GOOD else 1
 
 
-async def _until_over(daemon: Daemon, rollback: str, *, quiet: bool) -> JsonObject:
+async def _until_over(daemon: Daemon, rollback: str, *, quiet: bool, held_looks: int) -> JsonObject:
     clock = SystemClock()
     told: dict[object, object] = {}
     failed = 0
@@ -43,7 +47,8 @@ async def _until_over(daemon: Daemon, rollback: str, *, quiet: bool) -> JsonObje
             now = {}
         if not quiet:
             _tell(now, told)
-        if now.get("state") in _OVER:
+        held_looks = held_looks - 1 if now.get("state") == RollbackState.HOLDING else 0
+        if now.get("state") in _OVER and held_looks <= 0:
             return now
         await clock.sleep(_EVERY_SECONDS)
 

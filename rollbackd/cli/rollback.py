@@ -108,7 +108,8 @@ def _by_the_daemon(asked: JsonObject, wish: Wish, *, no_wait: bool) -> int:
         if no_wait:
             _print_begun(begun, json=wish.json)
             return 0
-        code = follow(daemon, str(begun.get("rollback")), json=wish.json)
+        held = bool(begun.get("held"))
+        code = follow(daemon, str(begun.get("rollback")), json=wish.json, held=held)
         if not wish.json:
             queries(planned)
         return code

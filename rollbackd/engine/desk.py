@@ -226,7 +226,8 @@ class Desk(Control):
     async def _finish(self, held: Journal, *, dry_run: bool, by: str) -> JsonObject:
         if not dry_run:
             await self.engine.release(held, by=by)
-        return {"rollback": held.plan.rollback, **shapes.plan(held.plan)}
+        # It holds until its task has claimed it: who follows it must not take that for the end.
+        return {"rollback": held.plan.rollback, "held": True, **shapes.plan(held.plan)}
 
     async def _held(self, name: TargetName) -> Journal | None:
         unfinished = await self.store.unfinished()

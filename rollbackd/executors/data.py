@@ -111,6 +111,10 @@ class DataExecutor:
             case Kind.VERIFY:
                 return await self._work.verify(plan)
 
+    async def gone_back(self, plan: Plan) -> bool:
+        """Whether the schema is no more the one the bad release ran on, or nobody can tell."""
+        return await self._work.gone_back(plan)
+
     async def let_go(self, plan: Plan) -> Sequence[str]:  # noqa: ARG002 -- nothing of ours stays
         """A transaction that was not committed is gone with its session: nothing is held."""
         return []

@@ -183,6 +183,19 @@ class Work:
         detail = f"transaction {xid}: {found.value}"
         return Observation(seen=_SEEN[found], detail=detail, result={"xid": xid})
 
+    async def gone_back(self, plan: Plan) -> bool:
+        """Only where the whole database was to be replaced: else its schema stays as it is."""
+        data = object_at(plan.settings, "data")
+        if text_at(data, "way") != Way.SWAP:
+            return False
+        try:
+            schemas = self._snapshot(plan).manifest.schemas
+            async with await connect(self._url, name=f"{_run(plan)}/left") as connection:
+                now = await fingerprint(connection, schemas)
+        except (psycopg.Error, RollbackdError):
+            return True
+        return now.sha256 != text_at(data, "before")
+
     async def verify(self, plan: Plan) -> JsonObject:
         """From outside of the transaction: every table of it is there, the invariants hold."""
         try:

@@ -345,9 +345,8 @@ PROTECTIONS = (
         row="soon",
         what="a start waits for nothing",
         file="rollbackd/daemon/tenure.py",
-        old="        told = False\n        while True:\n            deposed",
-        new="        told = False\n        await self._clock.sleep(12)\n        while True:\n"
-        "            deposed",
+        old="        told = False\n        while True:\n",
+        new="        told = False\n        await self._clock.sleep(12)\n        while True:\n",
         test=FAULTS + "resuming.py",
     ),
 )

@@ -13,14 +13,29 @@ from typing import Any, Final
 from pydantic import SecretStr
 
 from rollbackd import __version__
-from rollbackd.core.database import DatabasePolicy, Harm, MigrationTool
-from rollbackd.core.errors import PlanRefused, TemporaryError, Unauthorized
+from rollbackd.core.database import DatabasePolicy, Harm
+from rollbackd.core.errors import (
+    PlanRefused,
+    Rejected,
+    RollbackdError,
+    TemporaryError,
+    Unauthorized,
+)
 from rollbackd.core.model import JsonObject, RollBack
 from rollbackd.core.policy import PlanPolicy, Traffic
 from rollbackd.core.runbook import Phase, Plan, Step
 from rollbackd.executors import database_frozen
 from rollbackd.executors.app_steps import Numbered
 from rollbackd.executors.database import Kind
+from rollbackd.executors.database_found import (
+    after,
+    app_first,
+    named,
+    never_took_effect,
+    orders,
+    row_only,
+    without,
+)
 from rollbackd.executors.database_steps import framed
 from rollbackd.executors.database_words import asks, notes, refuses
 from rollbackd.executors.fence_steps import STOPS_AT_ONCE, fence, give_back, refuse_unfenced
@@ -34,7 +49,7 @@ from rollbackd.postgres.fingerprint import fingerprint
 from rollbackd.postgres.fit import runs_on
 from rollbackd.postgres.observations import Observations
 from rollbackd.postgres.telling import told
-from rollbackd.postgres.words import Applied, Observed, Reverse
+from rollbackd.postgres.words import Applied, Fingerprint, Observed, Reverse
 from rollbackd.supabase import management
 from rollbackd.supabase.client import Status, SupabaseClient
 
@@ -50,7 +65,7 @@ SELECT pg_is_in_recovery(), current_setting('transaction_read_only') = 'on',
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     """What came with the release, newest first, and how the database was while the good one ran;
-    None where a person named the migration to go back to.
+    None where a person named the migration to go back to and it was never seen like that.
     """
 
     now: tuple[Applied, ...]
@@ -85,14 +100,27 @@ class Planner:
                     f" later: rollbackd rollback {decision.target} --plan database",
                 )
         good = found.good.fingerprint if found.good else None
-        measured = await rehearsal.rehearse(
-            self._url, steps, policy=self._policy, good=good, clock=self._context.clock
-        )
+        measured = await self._rehearsed(steps, good)
         return await self._frozen(decision, measured, address)
+
+    async def _rehearsed(
+        self, steps: tuple[Reverse, ...], good: Fingerprint | None
+    ) -> rehearsal.Rehearsed:
+        """In the first order that works: of two tools nobody keeps which one was first."""
+        refused: RollbackdError | None = None
+        for order in orders(steps):
+            try:
+                return await rehearsal.rehearse(
+                    self._url, order, policy=self._policy, good=good, clock=self._context.clock
+                )
+            except Rejected as error:
+                refused = refused or error
+        assert refused is not None  # there is an order
+        raise refused
 
     async def _can_wait(self, connection: Connection, decision: RollBack, found: _Found) -> bool:
         """Where the app goes first: whether the good release runs on the schema of now."""
-        if found.good is None or not _app_first(self._context.target.plans[decision.plan]):
+        if found.good is None or not app_first(self._context.target.plans[decision.plan]):
             return False
         now = await fingerprint(connection, self._policy.schemas)
         return not runs_on(found.good.fingerprint, now)
@@ -101,7 +129,8 @@ class Planner:
         now = tuple(await histories.applied(connection, self._policy.histories))
         now = lineage.lineage(now, self._policy.rollback_dirs)
         if decision.to_migration:
-            return _Found(now=now, came=_after(now, decision.to_migration), good=None)
+            came = after(now, decision.to_migration)
+            return _Found(now=now, came=came, good=await self._ledger.that_had(without(now, came)))
         good = await self._ledger.of(decision.good.content)
         if good is None:
             raise PlanRefused(
@@ -112,7 +141,7 @@ class Planner:
 
     async def _reverses(self, connection: Connection, found: _Found) -> tuple[Reverse, ...]:
         """Newest first. PlanRefused with all that is wrong, file and line: no half of a plan."""
-        failed = {step.key for step in found.came if _never_took_effect(step)}
+        failed = {step.key for step in found.came if never_took_effect(step)}
         steps = [step for step in found.came if step.key not in failed]
         stored = await histories.stored_reverses(connection, steps)
         # Megabytes of SQL take seconds to look through, and others wait for this loop.
@@ -128,7 +157,7 @@ class Planner:
             more = f"; and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             raise PlanRefused(f"{wrong[0]}{more}", hint="; ".join(wrong[1:]))
         by_key = {reverse.applied.key: reverse for reverse in looked.reverses}
-        return tuple(by_key.get(step.key) or _row_only(step) for step in found.came)
+        return tuple(by_key.get(step.key) or row_only(step) for step in found.came)
 
     async def _frozen(
         self, decision: RollBack, measured: rehearsal.Rehearsed, address: str
@@ -136,7 +165,7 @@ class Planner:
         agreed, cost = measured.reversal, measured.total
         frozen = database_frozen.as_json(agreed)
         await self._context.store.put_blob(BLOB.format(decision.id), frozen)
-        names = [_named(step.applied) for step in agreed.steps]
+        names = [named(step.applied) for step in agreed.steps]
         policy, target = self._context.target.plans[decision.plan], self._context.target
         loses = bool(cost.rows_lost or cost.columns_lost) or cost.harm is Harm.LOSSY
         settings: JsonObject = {
@@ -263,34 +292,3 @@ def _steps(
     yield made.step(Phase.VERIFY, Kind.VERIFY, "the schema is as before, the invariants hold")
     if fleet:
         yield from give_back(made, fleet)
-
-
-def _after(now: Sequence[Applied], version: str) -> tuple[Applied, ...]:
-    """Newest first, of the history that has this version; PlanRefused where none has."""
-    last = next((one for one in now if version in {one.version, _named(one)}), None)
-    if last is None:
-        raise PlanRefused(f"no migration {version} is applied", hint="rollbackd status lists them")
-    same = [one for one in now if (one.tool, one.table) == (last.tool, last.table)]
-    later = sorted((one for one in same if one.order > last.order), key=lambda one: -one.order)
-    return tuple(later)
-
-
-def _app_first(policy: PlanPolicy) -> bool:
-    steps = policy.steps
-    return "app" in steps and steps.index("app") < steps.index("database")
-
-
-def _never_took_effect(step: Applied) -> bool:
-    """Prisma sends a migration as one implicit transaction: one that failed left its row alone."""
-    return step.failed and step.tool is MigrationTool.PRISMA
-
-
-def _row_only(step: Applied) -> Reverse:
-    """The row is marked as rolled back, or no image boots (P3009). That nothing else is left of it
-    the schema of the good release proves.
-    """
-    return Reverse(applied=step, text="SELECT 1", where=f"{step.table} {_named(step)}, failed")
-
-
-def _named(step: Applied) -> str:
-    return f"{step.version}_{step.name}" if step.name else step.version

@@ -102,8 +102,17 @@ class Observations:
         The newest state that lasted, else the first one.
         """
         entry = _answering(await self.entries(), content)
-        if entry is None:
-            return None
+        return None if entry is None else await self._observed(entry)
+
+    async def that_had(self, applied: Iterable[Applied]) -> Observed | None:
+        """The newest state with just these migrations, of whatever release; None: never seen."""
+        wanted = {(one.key, one.failed) for one in applied}
+        for entry in reversed(await self.entries()):
+            if {(one.key, one.failed) for one in entry.applied} == wanted:
+                return await self._observed(entry)
+        return None
+
+    async def _observed(self, entry: Entry) -> Observed | None:
         fingerprint = _unpacked(await self._store.get_blob(self._schema(entry.schema)))
         if fingerprint is None or fingerprint.sha256 != entry.schema:
             return None

@@ -28,6 +28,7 @@ from rollbackd.fly.platform import FlyPlatform
 
 _NAME = "rollbackd/0.1"
 _PATIENCE_SECONDS = 20.0  # users are hurt meanwhile: the machines matter more than the record
+_LAST_LOOK_SECONDS = 3.0
 
 
 class ReleaseRecord:
@@ -76,6 +77,7 @@ class ReleaseRecord:
     async def write(self, plan: Plan) -> JsonObject:
         """Post the record unless it is there. Never fails for the sake of the record."""
         record, why = await self._found_or_posted(plan)
+        record = record or await self._posted_after_all(plan)
         if record:  # the store's own trouble is no reason to go on without it
             await self._store.put_blob(_key(plan), _result(record))
             return _result(record)
@@ -97,6 +99,16 @@ class ReleaseRecord:
         except RollbackdError as error:
             return {}, error.message
         return {}, "the answers were ambiguous"
+
+    async def _posted_after_all(self, plan: Plan) -> JsonObject:
+        """What took effect although its answer never came: a short look tells."""
+        try:
+            async with asyncio.timeout(_LAST_LOOK_SECONDS):
+                return await self._found(plan)
+        except (Stopped, Fenced):
+            raise
+        except (TimeoutError, RollbackdError):
+            return {}
 
     async def marks(self, plan: Plan) -> dict[str, str]:
         """The release metadata of a machine: our record's, or without one the good release's."""

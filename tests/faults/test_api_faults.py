@@ -180,6 +180,20 @@ async def test_without_the_releases_api_it_is_degraded_and_ends_well(
     assert "degraded: no release record" in str(lives.heard("rollback.ended"))
 
 
+async def test_a_record_that_was_written_without_an_answer_is_found_all_the_same(
+    box: Sandbox, lives: Lives, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the last look it ends "degraded: no release record" beside a complete one."""
+    monkeypatch.setattr("rollbackd.executors.app_record._PATIENCE_SECONDS", 1.0)
+    strike = fault(box, "hang", method="POST", path="/api/v1/releases$", when="after")
+
+    assert await ends(lives, strike, BEFORE_RECORD) is RollbackOutcome.RECOVERED
+
+    done_once(box)
+    assert "no release record" not in str(lives.told)
+    assert [release.status for release in box.releases] == ["complete"] * 3
+
+
 async def test_a_release_meanwhile_is_stood_back_from(box: Sandbox, lives: Lives) -> None:
     def deployed() -> None:
         box.begin_deploy(image="newer", strategy="immediate")

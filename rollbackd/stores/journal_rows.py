@@ -168,6 +168,7 @@ def turn(
     _check_fence(connection, rollback, fence, now)
     connection.execute(
         "UPDATE rollback SET state = ?1, reason = ?2,"
+        " outcome = CASE WHEN ?1 = 'running' THEN NULL ELSE outcome END,"
         " finished_at = CASE WHEN ?3 THEN ?4 END WHERE id = ?5",
         (state.value, _clean(reason), state.terminal, now, rollback),
     )

@@ -248,6 +248,20 @@ async def test_what_a_clock_that_was_set_back_left_behind_was_heard_now(
     assert found == replace(ahead, at=clock.now())
 
 
+async def test_what_goes_on_after_a_hold_has_no_outcome_yet(store: SqliteStore) -> None:
+    """`history` would show a rollback that runs as one that holds."""
+    rollback = (await begun(store)).plan.rollback
+    await store.finish(rollback, RollbackState.HOLDING, RollbackOutcome.HOLDING, fence=1)
+    held = await store.past(rollback)
+
+    await store.turn(rollback, RollbackState.RUNNING, fence=1, reason="eva let it go on")
+
+    runs = await store.past(rollback)
+    assert held is not None
+    assert runs is not None
+    assert (held["outcome"], runs["state"], runs["outcome"]) == ("holding", "running", None)
+
+
 async def test_a_rollback_that_holds_and_goes_on_is_told_as_begun_anew(
     store: SqliteStore, clock: FakeClock
 ) -> None:

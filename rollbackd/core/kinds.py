@@ -19,7 +19,7 @@ class Kind:
     weight: float
     slack: Slack
     grace_seconds: float
-    warm: bool  # right after the grace, one in ten is tolerated
+    warm: bool  # right after the grace, six in a hundred are tolerated
     lift: float = 1.0
 
 

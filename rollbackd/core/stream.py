@@ -23,7 +23,7 @@ from rollbackd.core.recall import bounds_of, recalled
 from rollbackd.core.rows import LOOK_BOUNDS, PLAIN, Row, added, failed_ones, slow_ones
 from rollbackd.core.rules import Regression
 
-WARM_SECONDS, WARM_TOLERANCE = 60.0, 0.10
+WARM_SECONDS, WARM_TOLERANCE = 60.0, 0.06
 AGE_STEPS: Final = 2.5  # of the tick or the interval: older than this, nothing is known
 JUST_NOW, LATELY = 3, 6  # ticks with data
 SUMS: Final = (Ratio, Histogram)  # they tell of the time since the sample before

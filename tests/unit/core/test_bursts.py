@@ -201,3 +201,13 @@ def test_what_is_usual_at_worst_wins_nothing_by_the_lift(size: int) -> None:
     up.step(float(size), 1e-9)
     down.step(0.0, 1e-9)
     assert share * up.odds + (1 - share) * down.odds <= 1 + 1e-12
+
+
+def test_a_good_tick_of_what_is_lifted_takes_back_more_and_never_more_than_all() -> None:
+    plain, high = evidence(), lifted()
+    plain.step(0.5, 40.0)
+    high.step(0.5, 40.0)
+    assert high.odds < plain.odds
+
+    high.step(0.0, 40.0)
+    assert 0.0 < high.odds < plain.odds

@@ -101,7 +101,7 @@ def test_an_outage_a_minute_older_than_the_release_is_not_its_doing() -> None:
 
 
 def test_the_same_errors_after_a_clean_hour_are_the_release() -> None:
-    assert breached_at(quiet([]), 3) == 100
+    assert breached_at(quiet([]), 3) == 90
 
 
 def test_what_gets_worse_once_more_is_accused_after_all() -> None:

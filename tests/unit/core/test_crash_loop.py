@@ -93,10 +93,10 @@ def test_a_crash_loop_goes_back_and_says_so() -> None:
     case = life(rule=regression(errors=None, latency=None)).deploy()
     case.dead = looping
 
-    assert case.run(HOUR + 90).since() == 90
+    assert case.run(HOUR + 80).since() == 80
     found = case.world.rolled(case.at)
-    assert "; down in 6 of 8 ticks, with answers between" in found.why
-    assert found.evidence["crash_loop"] == {"ticks": 8, "down": 6}
+    assert "; down in 5 of 7 ticks, with answers between" in found.why
+    assert found.evidence["crash_loop"] == {"ticks": 7, "down": 5}
 
 
 def test_a_loop_that_was_there_before_the_release_accuses_nobody() -> None:
@@ -122,5 +122,5 @@ def test_a_loop_alone_is_not_enough() -> None:
     assert stream.baseline is not None
     stream.tolerance = 0.59
 
-    assert case.run(HOUR + 90).since() is None
+    assert case.run(HOUR + 80).since() is None
     assert case.watch.hard.loops

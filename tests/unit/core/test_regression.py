@@ -141,7 +141,7 @@ def test_why_and_evidence_name_the_numbers() -> None:
     found = told.world.rolled(told.at)
     assert "errors 5.1 % (" in found.why
     assert "before 0.1 %, tolerated 0.37 %; evidence " in found.why
-    assert found.onset_at == HOUR + 60  # until then one in ten is tolerated
+    assert found.onset_at == HOUR + 60  # until then six in a hundred are tolerated
     signals = found.evidence["signals"]
     assert isinstance(signals, dict)
     assert set(signals) == {"errors", "health", "latency"}
@@ -166,7 +166,7 @@ def test_an_app_that_was_down_before_cannot_be_accused() -> None:
 
     assert told.rolled_at is None
     assert told.world.verdict(told.at).state is TriggerState.NO_DATA
-    assert "was already failing 100 % before the release" in told.watch.why(told.at)
+    assert "the app was failing 100 % before the release already" in told.watch.why(told.at)
     assert told.watch.ill_before() == HOUR - 600
 
 

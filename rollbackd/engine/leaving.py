@@ -11,7 +11,7 @@ from typing import Final
 
 from rollbackd.core.errors import Rejected, RollbackdError
 from rollbackd.core.model import RollbackId
-from rollbackd.core.runbook import Journal, Phase, StepRow, StepState
+from rollbackd.core.runbook import Journal, Phase, RollbackState, StepRow, StepState
 from rollbackd.engine.walk import Walk
 
 ANSWER_SECONDS: Final = 45.0  # less than the command line waits; a step before the first effect
@@ -33,7 +33,8 @@ class Leaving:
         what to do instead: at once where its journal tells.
         """
         if journal is not None and past_return(journal.rows):
-            raise _goes_on(rollback)
+            standing = journal.state is RollbackState.HOLDING
+            raise _stands(rollback) if standing else _goes_on(rollback)
         if rollback in self._asked:
             raise Rejected(f"{rollback} was asked to end a moment ago", hint="see rollbackd status")
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -74,6 +75,14 @@ def past_return(rows: Sequence[StepRow]) -> bool:
     return any(
         row.step.phase is Phase.EXECUTE and row.step.mutates and row.state in _TOUCHED
         for row in rows
+    )
+
+
+def _stands(rollback: RollbackId) -> Rejected:
+    return Rejected(
+        f"{rollback} has begun to change machines and stands still for the STOP file",
+        hint=f"without the file it goes on, then: rollbackd undo {rollback}; or stop rollbackd and"
+        " give back what it holds with let-go.sh",
     )
 
 

@@ -379,6 +379,9 @@ async def test_a_stop_file_stands_still_and_goes_on_when_it_is_gone(
 
     assert [step.seq for step in world.effects] == [2, 3, 4]  # the one in hand was ended
     assert await state_of(house) is RollbackState.HOLDING
+    with pytest.raises(errors.Rejected, match="stands still for the STOP file") as refused:
+        await house.runner.abort(decision().id, by="eva", reason="a sale")
+    assert "let-go.sh" in refused.value.hint
     house.executor.hook = lambda moment, step: looked.append(moment)
     stop.unlink()
     assert await task is RollbackOutcome.RECOVERED

@@ -23,6 +23,7 @@ def explain(target: Target = None, *, json: AsJson = False) -> None:
         show.line(line)
     show.line("")
     _numbers(objects(answer.get("triggers")))
+    _odd_looks(objects(answer.get("probes")))
     _decision(name, answer.get("decision"), answer.get("then"))
     rows = [
         ("holds" if gate.get("holds") else "open", gate.get("reason"), gate.get("why"))
@@ -67,6 +68,15 @@ def _numbers(triggers: list[JsonObject]) -> None:
         for each in triggers
     ]
     show.table(("trigger", "state", "value", "limit", "samples", "why"), rows)
+
+
+def _odd_looks(probes: list[JsonObject]) -> None:
+    """The newest look of each probe that saw no good sample: what it met, in one line."""
+    for each in probes:
+        met = each.get("detail") or each.get("outcome")
+        show.line(
+            f"probe {each.get('name')}: {each.get('outcome')}, {met}, {show.ago(each.get('at'))}"
+        )
 
 
 def _decision(name: str, decision: Json, then: Json) -> None:

@@ -128,7 +128,7 @@ def not_since_release(case: Case) -> Answer:
     if trust is not Trust.ILL:
         return False, "began after the release came"
     before = case.state.deploys.current_since - (since or 0.0)
-    return True, f"was so {seconds(before)} before the release came, and was not well since"
+    return True, f"was wrong {seconds(before)} before the release came, and not well since"
 
 
 def vetoed(case: Case) -> Answer:
@@ -180,7 +180,7 @@ def image_missing(case: Case) -> Answer:
 
 
 def schema_guard(_case: Case) -> Answer:
-    return False, "no database is guarded"
+    return False, "asked of the database when a plan is made"
 
 
 def budget_spent(case: Case) -> Answer:

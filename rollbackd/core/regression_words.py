@@ -116,7 +116,8 @@ def _disabled(watch: Judged) -> str:
              if s.baseline is not None and s.baseline.ill_since is not None]  # fmt: skip
     if not rates:
         return "nothing to compare with: the time before the release was not seen"
-    return f"was already failing {percent(max(rates))} before the release: it cannot be accused"
+    failing = percent(max(rates))
+    return f"the app was failing {failing} before the release already: it cannot be accused"
 
 
 def _unseen(watch: Judged, now: float) -> str:

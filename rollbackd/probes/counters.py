@@ -80,7 +80,7 @@ def histogram(buckets: Iterable[tuple[float, float]]) -> Histogram | Missed:
     if not ordered:
         return Missed(reason=MissReason.EMPTY, detail="no buckets")
     if any(math.isnan(bound) or not math.isfinite(count) for bound, count in ordered):
-        return Missed(reason=MissReason.NOT_A_NUMBER, detail="buckets")
+        return Missed(reason=MissReason.NOT_A_NUMBER, detail="a bucket without a finite count")
     if not math.isinf(ordered[-1][0]):
         return Missed(reason=MissReason.SOURCE_BAD_BODY, detail="no +Inf bucket")
     slack = abs(ordered[-1][1]) * _ROUNDING

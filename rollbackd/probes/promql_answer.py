@@ -71,7 +71,7 @@ def number_of(read: Sequence[Point]) -> float | Missed:
         return Missed(reason=MissReason.SEVERAL_SERIES, detail=detail)
     value = read[0][1]
     if not math.isfinite(value):
-        return Missed(reason=MissReason.NOT_A_NUMBER)
+        return Missed(reason=MissReason.NOT_A_NUMBER, detail="NaN or infinite")
     return value
 
 

@@ -117,6 +117,7 @@ def explanation(made: Decision, gates: Sequence[GateSays], view: TargetView) -> 
         "then": _then(made, first),
         "gates": [{"reason": str(g.reason), "holds": g.holds, "why": g.why} for g in gates],
         "triggers": [trigger(v) for v in made.verdicts],
+        "probes": [probe(p) for p in view.probes if p.outcome not in {"", "ok"}],
         "to_act": list[Json](to_act(made, gates)),
         "goal": _first(view.releases, current=False),
         "passed_over": [release(r) for r in view.releases if r.passed_over],

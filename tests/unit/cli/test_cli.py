@@ -302,6 +302,19 @@ def test_what_stands_beside_the_numbers_is_told_before_them(served: Served, roll
         assert "would go back" not in text  # it goes
 
 
+def test_explain_says_what_each_probe_met_that_saw_no_good_sample(
+    served: Served, rollbackd: Run
+) -> None:
+    well = views.target().probes[0]
+    missed = replace(well, name="errors", outcome="miss", detail="an answer about another time")
+    served.desk.seen = {"probes": (well, missed)}
+
+    told = rollbackd("explain", "shop").stdout.splitlines()
+
+    (line,) = [each for each in told if each.startswith("probe ")]
+    assert line.startswith("probe errors: miss, an answer about another time, ")
+
+
 def test_large_numbers_are_written_out(served: Served, rollbackd: Run) -> None:
     odds = views.verdict(value=23048.2, threshold=2000, evidence={"odds": 23048.2})
     served.desk.seen = {"verdicts": (odds,), "decision": views.hold(verdicts=(odds,))}

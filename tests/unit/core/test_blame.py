@@ -51,7 +51,7 @@ def test_what_was_breached_before_the_release_is_not_blamed_on_it() -> None:
     held = world.held(196)
 
     assert held.reason is HoldReason.NOT_SINCE_RELEASE
-    assert held.why.endswith("was so 45 s before the release came, and was not well since")
+    assert held.why.endswith("was wrong 45 s before the release came, and not well since")
 
 
 def test_what_was_only_pending_before_the_release_is_not_blamed_on_it_either() -> None:
@@ -223,7 +223,7 @@ def test_guilt_is_inherited_over_a_release_that_was_never_judged() -> None:
     held = world.held(196)
 
     assert held.reason is HoldReason.NOT_SINCE_RELEASE
-    assert "was so 37 s before the release came" in held.why
+    assert "was wrong 37 s before the release came" in held.why
 
 
 def test_a_gap_before_the_second_release_leaves_a_doubt() -> None:

@@ -18,6 +18,11 @@ _WAYS: Final = {
     "over": "every table is emptied and filled in one transaction; the schema stays",
     "swap": "made beside it, then the two change names; the database of now stays, renamed",
 }
+_COUNTS: Final = {
+    "new": "written since: lost",
+    "other": "changed: go back",
+    "gone": "gone: come back",
+}
 
 Snapshot = Annotated[
     str, typer.Option("--snapshot", help="Of which snapshot; rollbackd snapshots lists them.")
@@ -83,17 +88,19 @@ def data_part(plan: JsonObject) -> None:
     show.line("")
     show.line(f"data: from snapshot {part.get('snapshot')}", style="bold")
     show.line(f"  {_WAYS.get(str(part.get('way')), part.get('way'))}")
-    found = part.get("tables")
+    found, words = part.get("tables"), dict(_COUNTS)
+    if part.get("missing") is True:  # what was written since stays
+        words = {"gone": _COUNTS["gone"]}
     rows = [
-        (table, one.get("new"), one.get("other"), one.get("gone"))
+        (table, *(one.get(word) for word in words))
         for table, one in sorted(found.items() if isinstance(found, dict) else ())
-        if isinstance(one, dict) and any(one.values())
+        if isinstance(one, dict) and any(one.get(word) for word in words)
     ]
     if rows:
-        heads = ("table", "written since: lost", "changed: go back", "gone: come back")
+        heads = ("table", *words.values())
         show.table(heads, rows[:_MOST])
     else:
-        show.line("  nothing was written to them since")
+        show.line("  no row of them would change")
     if len(rows) > _MOST:
         show.line(f"  and {len(rows) - _MOST} more tables (--json has all)")
     _block("nobody counted, their columns differ", part.get("uncounted"))

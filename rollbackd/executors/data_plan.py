@@ -70,7 +70,7 @@ class Planner:
             async with restored(self._url, live, chosen, deadline=deadline) as (beside, archive):
                 found = await choose(live, beside, archive, chosen, wish, policy=self._policy)
         said = _said(found, chosen, wish)
-        told = _told(found, chosen)
+        told = _told(found, chosen, wish)
         params: JsonObject = {
             "once": True,
             "deadline_seconds": self._policy.snapshots.limit_seconds
@@ -212,12 +212,13 @@ def _line(one: Since, *, missing: bool) -> str:
     return ", ".join(f"{count:,} {words}" for count, words in said if count)
 
 
-def _told(found: Choice, chosen: Snapshot) -> JsonObject:
+def _told(found: Choice, chosen: Snapshot, wish: Restore) -> JsonObject:
     """For people and scripts; no approval is bound to it: rows move while the app writes."""
     return {
         "snapshot": chosen.id,
         "taken_at": chosen.manifest.taken_at,
         "way": found.way.value,
+        "missing": wish.missing,
         "tables": {
             ".".join(table): {"new": one.new, "other": one.other, "gone": one.gone}
             for table, one in found.written.items()

@@ -143,6 +143,10 @@ def release_version(rows: Sequence[StepRow]) -> int | None:
 
 def _unreached(rows: Sequence[StepRow]) -> list[str]:
     names = [row.step.name for row in rows if _lost(row)]
+    for row in rows:  # those that could not be seen when the plan was made have no step
+        unseen = row.result.get("unreachable")
+        if row.step.phase is Phase.VERIFY and isinstance(unseen, list):
+            names += [f"machine {each}" for each in unseen if f"{each}" not in " ".join(names)]
     return [f"partial: not reached: {', '.join(names)}"] if names else []
 
 

@@ -27,6 +27,7 @@ from rollbackd.fly.platform import FlyPlatform
 from rollbackd.plugins import ExecutorContext
 from rollbackd.postgres import snapshot, snapshot_files
 from rollbackd.postgres.connection import Connection, connect
+from rollbackd.postgres.fingerprint import fingerprint
 from rollbackd.postgres.one_commit import Deadline
 from rollbackd.postgres.restore_choice import Choice, Way, choose
 from rollbackd.postgres.restored import restored
@@ -35,6 +36,7 @@ from rollbackd.postgres.snapshot_files import Snapshot
 
 SPARE_SECONDS: Final = 60.0
 _MOST_LINES: Final = 40
+_FRESH_SECONDS: Final = 600.0
 
 
 class Planner:
@@ -53,6 +55,7 @@ class Planner:
         self._policy = policy
         self._url = url
         self._directory = directory
+        self._last: tuple[object, float, Choice] | None = None
 
     async def plan(self, decision: RollBack, address: str) -> Plan:
         """Raises PlanRefused with the reason, BadSnapshot, or TemporaryError where the database is
@@ -63,12 +66,10 @@ class Planner:
         fleet = await self._platform.fleet()
         refuse_unfenced(fleet, self._platform.app)
         wish = decision.restore or Restore()
-        deadline = Deadline.of(self._context.clock, self._policy.snapshots.limit_seconds)
         async with await connect(self._url, name=f"{decision.id}/plan") as live:
             await refuse_unfit(live)
             chosen = await self._chosen(live, decision, wish)
-            async with restored(self._url, live, chosen, deadline=deadline) as (beside, archive):
-                found = await choose(live, beside, archive, chosen, wish, policy=self._policy)
+            found = await self._tried(live, chosen, decision, wish)
         said = _said(found, chosen, wish)
         told = _told(found, chosen, wish)
         params: JsonObject = {
@@ -90,6 +91,25 @@ class Planner:
         )
         alone = policy.steps == ("data",)
         return replace(made, parallel=min(STOPS_AT_ONCE, len(fleet)) if alone else 1)
+
+    async def _tried(
+        self, live: Connection, chosen: Snapshot, decision: RollBack, wish: Restore
+    ) -> Choice:
+        """The snapshot restored beside. Not again within ten minutes for what a person has looked
+        at already, and for a proposal, whose plan is made anew every minute: what an approval is
+        bound to is the same then, and the restore itself proves everything once more.
+        """
+        clock = self._context.clock
+        schema = (await fingerprint(live, chosen.manifest.schemas)).sha256
+        key = (chosen.id, chosen.manifest.sha256, wish, schema)
+        known = self._last if decision.automatic or decision.plan_hash else None
+        if known and known[0] == key and clock.monotonic() - known[1] < _FRESH_SECONDS:
+            return known[2]
+        deadline = Deadline.of(clock, self._policy.snapshots.limit_seconds)
+        async with restored(self._url, live, chosen, deadline=deadline) as (beside, archive):
+            found = await choose(live, beside, archive, chosen, wish, policy=self._policy)
+        self._last = key, clock.monotonic(), found
+        return found
 
     async def _chosen(self, live: Connection, decision: RollBack, wish: Restore) -> Snapshot:
         if wish.snapshot:

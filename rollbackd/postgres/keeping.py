@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -38,6 +39,7 @@ async def keep(
     """With the schemas of the migration history. Raises what `snapshot.take` does; `spare` stays
     whatever its age.
     """
+    owner = next(path for path in (directory, *directory.parents) if path.exists()).stat()
     made = await snapshot.take(
         url,
         directory=directory,
@@ -47,6 +49,9 @@ async def keep(
         label=label,
         tools_of=policy.histories,
     )
+    if os.geteuid() == 0:  # over `fly ssh console`: the daemon must be able to read it
+        for path in (directory, made.path, made.path.with_suffix(".json")):
+            os.chown(path, owner.st_uid, owner.st_gid)
     kept, now = policy.snapshots.keep, clock.now()
     snapshot_files.prune(directory, keep=kept, now=now, spare=spare | {made.path}, target=label)
     return made

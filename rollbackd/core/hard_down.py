@@ -57,16 +57,19 @@ class HardDown:
     nobody: the evidence has to be worth watching, too.
     """
 
-    __slots__ = ("_answered", "_bad", "_downs", "_failed", "_newest", "_ok", "_open", "_silent",
-                 "_steady", "_total", "_votes", "fired", "looks", "loops", "need", "since",
-                 "streak", "streak_bad", "streak_total")  # fmt: skip
+    __slots__ = (
+        "_answered", "_bad", "_downs", "_failed", "_newest", "_ok", "_silent", "_steady", "_total",
+        "_uncounted", "_votes", "fired", "looks", "loops", "need", "since", "streak", "streak_bad",
+        "streak_total",
+    )  # fmt: skip
 
     def __init__(self, need: int | None) -> None:
         self.need = need
         self._ok = self._failed = 0
         self._bad = self._total = 0.0
         self._downs = self._votes = 0  # of ticks that are not young any more
-        self._open = self._silent = 0  # ticks since the newest answer that were down; without data
+        self._uncounted = 0  # of them, down since the newest answer
+        self._silent = 0  # ticks without data, just now
         self._answered = False  # since the release came
         self._newest: deque[bool] = deque(maxlen=LOOP_TICKS)  # since the first answer
         self.stop()
@@ -163,10 +166,11 @@ class HardDown:
     def _remember(self, *, up: bool, young: bool) -> None:
         """How often it was down since the release came, and in the newest ticks."""
         if not young:
-            self._open += not up
+            self._uncounted += not up
             if up:
-                self._downs, self._votes = self._downs + self._open, self._votes + self._open + 1
-                self._open = 0
+                self._downs += self._uncounted
+                self._votes += self._uncounted + 1
+                self._uncounted = 0
         newest = self._newest
         if up:
             self._answered = True
@@ -200,7 +204,7 @@ class HardDown:
             "loops": self.loops,
             "answered": self._answered,
             "newest": [*map(int, self._newest)],
-            "since_release": [self._downs, self._votes, self._open, self._silent],
+            "since_release": [self._downs, self._votes, self._uncounted, self._silent],
         }
 
     def restore(self, kept: JsonObject) -> None:
@@ -218,6 +222,6 @@ class HardDown:
         assert isinstance(newest, list), "written by as_json"
         assert isinstance(counts, list), "written by as_json"
         self._newest.extend(map(bool, newest))
-        self._downs, self._votes, self._open, self._silent = (int(str(n)) for n in counts)
+        self._downs, self._votes, self._uncounted, self._silent = (int(str(n)) for n in counts)
         self._ok, self._failed = int(str(opened[0])), int(str(opened[1]))
         self._bad, self._total = float(str(opened[2])), float(str(opened[3]))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from rollbackd.cli import offline, show
-from rollbackd.cli.client import Daemon, DaemonGone, objects, target_path
+from rollbackd.cli.client import objects
 from rollbackd.cli.options import AsJson, Target
 from rollbackd.core.model import Json, JsonObject
 
 
 def database(target: Target = None, *, json: AsJson = False) -> None:
     """What the ledger knows. The arrow marks what a rollback to that release would go by."""
-    answer = _ask(target)
+    answer = offline.asked_of(
+        target,
+        "/database",
+        offline.database_of(target),
+        lambda _: "as last kept",
+    )
     if json:
         show.as_json(answer)
         return
@@ -62,13 +67,3 @@ def _newest(each: JsonObject) -> Json:
 
 def _name(migration: JsonObject) -> str:
     return "_".join(filter(None, (str(migration.get("version")), str(migration.get("name") or ""))))
-
-
-def _ask(target: str | None) -> JsonObject:
-    try:
-        with Daemon() as daemon:
-            return daemon.get(target_path(daemon.pick(target), "/database"))
-    except DaemonGone as gone:
-        answer = offline.read(gone, offline.database_of(target))
-        show.note(f"{gone.message}: as last kept")
-        return answer

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
-from rollbackd.cli.client import DaemonGone, state_directory
+from rollbackd.cli import show
+from rollbackd.cli.client import Daemon, DaemonGone, state_directory, target_path
 from rollbackd.clock import SystemClock
 from rollbackd.core.deploys import Deploys
 from rollbackd.core.errors import NotFound, UsageError
@@ -51,6 +52,22 @@ def read(gone: DaemonGone, ask: Callable[[Store], Awaitable[T]]) -> T:
             await store.close()
 
     return asyncio.run(asked())
+
+
+def asked_of(
+    target: str | None,
+    path: str,
+    kept: Callable[[Store], Awaitable[JsonObject]],
+    how_old: Callable[[JsonObject], str],
+) -> JsonObject:
+    """The daemon's word on a target, or else what was `kept` of it and a note that says so."""
+    try:
+        with Daemon() as daemon:
+            return daemon.get(target_path(daemon.pick(target), path))
+    except DaemonGone as gone:
+        answer = read(gone, kept)
+        show.note(f"{gone.message}: {how_old(answer)}")
+        return answer
 
 
 async def status(store: Store) -> JsonObject:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from rollbackd.cli import offline, show
-from rollbackd.cli.client import Daemon, DaemonGone, objects, target_path
+from rollbackd.cli.client import objects
 from rollbackd.cli.options import AsJson, Target
 from rollbackd.core.model import JsonObject
 
 
 def releases(target: Target = None, *, json: AsJson = False) -> None:
     """What could be gone back to. The arrow marks where a rollback would go now."""
-    answer = _ask(target)
+    answer = offline.asked_of(
+        target,
+        "/releases",
+        offline.releases_of(target),
+        lambda answer: f"releases as last seen {show.ago(answer.get('seen_at'))}",
+    )
     if json:
         show.as_json(answer)
         return
@@ -49,16 +54,6 @@ def _why(releases: list[JsonObject]) -> None:
             show.line(f"{version} is passed over: {why}")
     if releases and not any(each.get("goal") for each in releases):
         show.line("There is no release to go back to.", style="bold")
-
-
-def _ask(target: str | None) -> JsonObject:
-    try:
-        with Daemon() as daemon:
-            return daemon.get(target_path(daemon.pick(target), "/releases"))
-    except DaemonGone as gone:
-        answer = offline.read(gone, offline.releases_of(target))
-        show.note(f"{gone.message}: releases as last seen {show.ago(answer.get('seen_at'))}")
-        return answer
 
 
 def _mark(release: JsonObject) -> str:

@@ -1,15 +1,19 @@
 """An app that goes down again and again: no streak, and no chance either."""
 
 import json
+import math
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rollbackd.core.hard_down import HardDown
 from tests.unit.core.test_regression import HOUR, Life, life
 from tests.unit.core.world import regression
 
 UP, DOWN, SILENT = ".", "x", " "
+GAP_TICKS = 3  # longer than 2.5 steps
 
 
 def told(ticks: str, *, need: int | None = 4, young: int = 0, gaps: Iterable[int] = ()) -> HardDown:
@@ -124,3 +128,32 @@ def test_a_loop_alone_is_not_enough() -> None:
 
     assert case.run(HOUR + 80).since() is None
     assert case.watch.hard.loops
+
+
+def first_times(ticks: str) -> tuple[float, float]:
+    """When the streak and when the loop would first accuse: three silent ticks are a gap."""
+    hard, silent, streak, loop = HardDown(4), 0, math.inf, math.inf
+    for n, tick in enumerate(ticks):
+        if tick != SILENT:
+            hard.look(ok=tick == UP)
+        silent += tick == SILENT
+        gapped = ("health",) if silent >= GAP_TICKS else ()
+        silent = 0 if tick != SILENT else silent
+        hard.close(10.0 * n, gapped=gapped, neutral=False, young=n < 6)
+        streak = min(streak, n if hard.fired else math.inf)
+        loop = min(loop, n if hard.loops else math.inf)
+    return streak, loop
+
+
+@settings(max_examples=100)
+@given(
+    st.text(alphabet=UP + DOWN + DOWN + SILENT, min_size=1, max_size=60),
+    st.integers(0, 59),
+    st.integers(GAP_TICKS, 30),
+)
+def test_who_sees_less_accuses_no_sooner(ticks: str, start: int, length: int) -> None:
+    hidden = ticks[:start] + SILENT * len(ticks[start : start + length]) + ticks[start + length :]
+    streak, loop = first_times(ticks)
+    streak_hidden, loop_hidden = first_times(hidden)
+    assert streak_hidden >= streak
+    assert loop_hidden >= loop or loop_hidden >= streak

@@ -15,6 +15,7 @@ from rollbackd.core.runbook import StepState
 from rollbackd.sandbox.server import Sandbox
 from tests.postgres.restoring import (
     FIRST,
+    HARMED,
     QUICK,
     STATE,
     WELL,
@@ -33,14 +34,19 @@ ROOT = Path(__file__).parents[2]
 SHORT = ("done stop_machine", "sent")
 
 
-async def killed_and_finished(database: str, state: Path, point: str) -> None:
-    """Also with rows written in the dead time: a second COMMIT would take them away again."""
+async def killed_and_finished(
+    database: str, state: Path, point: str, *, change: str = "", abort: bool = False
+) -> None:
+    """Also with rows written in the dead time: a second COMMIT would take them away again.
+    `change`: of the schema, since the snapshot. `abort`: a person ends it instead.
+    """
     async with Sandbox(machines=2, rate_limits=False, **QUICK) as box:
         await box.ready()
         execute(database, FIRST)
         where = Where.of(box, database, state)
         chosen = await taken(where)
         harm(database)
+        execute(database, change or "SELECT")
         given = json.dumps({**asdict(where), "state": str(state)})
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.postgres.dying_data", given, chosen.id, point), cwd=ROOT
@@ -53,6 +59,11 @@ async def killed_and_finished(database: str, state: Path, point: str) -> None:
         async with house(where, policy()) as made:
             (left,) = await made.store.unfinished()
             rows = {row.step.kind: row for row in left.rows}
+            if abort:
+                assert await made.runner.abort(left.plan.rollback, by="ann", reason="no") == ""
+                assert execute(database, STATE) == HARMED
+                assert await unfenced(box)
+                return
             outcomes = await made.resume()
             done = await made.store.journal(left.plan.rollback)
 

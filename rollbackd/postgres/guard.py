@@ -28,6 +28,7 @@ _HINTS: Final = {
     "55P04": "a new value of an enum is not to be used before COMMIT",
 }
 _NAMED: Final = re.compile(r'"((?:[^"]|"")+)"')
+_CALLED: Final = re.compile(r"(\w+)\(")
 # What may run by itself: again after a crash it does no harm.
 _ALONE: Final = (
     re.compile(r"DROP\s+INDEX\s+CONCURRENTLY\s+IF\s+EXISTS\b", re.IGNORECASE),
@@ -234,7 +235,7 @@ def _speaks_of(error: psycopg.Error, part: Statement) -> bool:
     state = error.sqlstate
     first = part.words[:1]
     if state == "0A000" and "transaction commands" in (error.diag.message_primary or ""):
-        return bool(_CONTROL.intersection(first))
+        return bool(_CONTROL.intersection(first)) or "EXECUTE" in part.text.upper()
     if state == "0A000" and "COPY" in (error.diag.message_primary or ""):
         return first == ("COPY",)
     if state == "2D000":
@@ -242,5 +243,6 @@ def _speaks_of(error: psycopg.Error, part: Statement) -> bool:
     if state == "25001":
         said = (error.diag.message_primary or "").split(" cannot ")[0].split()
         return all(word in part.bare.upper() for word in said)
-    names = _NAMED.findall(error.diag.message_primary or "")
+    message = error.diag.message_primary or ""
+    names = _NAMED.findall(message) or _CALLED.findall(message)
     return bool(names) and all(name.replace('""', '"') in part.text for name in names)

@@ -65,6 +65,8 @@ async def test_ordinary_text_runs_as_it_stands(
         ("DROP TABLE kept;\n\nROLLBACK;", 3),
         ("DROP TABLE kept;\nSAVEPOINT a;", 2),
         ("DROP TABLE kept;\nDO $$BEGIN COMMIT; END$$;", 2),
+        ("DROP TABLE kept;\nDO $$BEGIN EXECUTE 'COM' || 'MIT'; END$$;", 2),
+        ("DROP TABLE kept;\nDROP FUNCTION nowhere();", 2),
         ("DROP TABLE kept;\n\\d+ other", 2),
         ("DROP TABLE kept;\nCOPY other FROM stdin;", 2),
         ("DROP TABLE kept;\nCREATE INDEX CONCURRENTLY i ON other (n);", 2),

@@ -60,6 +60,7 @@ class FakeDesk:
     refused: tuple[str, ...] = ()  # commits that the gate lets nobody deploy
     ends: list[JsonObject] = field(default_factory=list)  # what `rollback` tells, one by one
     finishes: bool = False  # `order_rollback` goes on with one that held
+    unlocking_ends: list[Json] = field(default_factory=list)
     config_error: str = ""
     held: str = ""  # why an approval is held
     still_held: str = ""  # what an abort could not let go
@@ -160,7 +161,7 @@ class FakeDesk:
 
     async def unlock(self, target: str, *, reason: str, by: str) -> JsonObject:
         self.orders.append({"unlock": target, "reason": reason, "by": by})
-        return {"target": target, "locked_out": False}
+        return {"target": target, "locked_out": False, "ended": self.unlocking_ends}
 
     async def set_mode(
         self, target: str, *, mode: str, seconds: float | None, reason: str, by: str

@@ -29,4 +29,6 @@ def unlock(
     if json:
         show.as_json(answer)
         return
-    show.line(f"{name} is unlocked; what stood still is ended")
+    ended = answer.get("ended")
+    also = "".join(f"; {each} is ended" for each in ended) if isinstance(ended, list) else ""
+    show.line(f"{name} is unlocked{also}")

@@ -171,10 +171,10 @@ class Desk(Control):
     async def unlock(self, target: str, *, reason: str, by: str) -> JsonObject:
         """Let automatic rollbacks happen again after one that failed or did not help."""
         name = self._state(target).policy.name
-        await self._end_what_holds(name, by=by, reason=reason)
+        ended = await self._end_what_holds(name, by=by, reason=reason)
         await self.engine.take(Unlocked(target=name, at=self.clock.now(), by=by, reason=reason))
         tell("unlock", name, by=by, reason=reason)
-        return {"target": name, "locked_out": False}
+        return {"target": name, "locked_out": False, "ended": ended}
 
     async def announce(self, target: str, *, sha: str, actor: str, url: str, by: str) -> JsonObject:
         """A deploy is coming. Says at once where its commit was rolled back from."""
@@ -236,11 +236,14 @@ class Desk(Control):
             None,
         )
 
-    async def _end_what_holds(self, name: TargetName, *, by: str, reason: str) -> None:
-        """A rollback that stands still would block every other one of its target."""
+    async def _end_what_holds(self, name: TargetName, *, by: str, reason: str) -> list[Json]:
+        """A rollback that stands still would block every other one of its target. Their ids."""
+        ended: list[Json] = []
         for journal in await self.store.unfinished():
             if journal.plan.target == name and journal.state is RollbackState.HOLDING:
                 await self.engine.runner.abort(journal.plan.rollback, by=by, reason=reason)
+                ended.append(journal.plan.rollback)
+        return ended
 
     async def reload(self, cause: str) -> JsonObject:
         result = await self.reloader.reload(cause)

@@ -118,3 +118,12 @@ def test_who_says_so_can_be_somebody_else(
 
     assert told.exit_code == 0
     assert served.desk.orders[-1]["by"] == "eva"
+
+
+def test_unlocking_says_what_it_ended_and_nothing_else(rollbackd: Run, served: Served) -> None:
+    free = rollbackd("unlock", "shop", *WHY)
+    served.desk.unlocking_ends = ["shop-v42-7"]
+    held = rollbackd("unlock", "shop", *WHY)
+
+    assert free.stdout == "shop is unlocked\n"
+    assert held.stdout == "shop is unlocked; shop-v42-7 is ended\n"

@@ -283,6 +283,18 @@ async def test_what_holds_is_not_finished_for_who_wants_another_release(life: Li
     await ended(task)
 
 
+async def test_unlocking_ends_what_holds_and_names_it(life: Life) -> None:
+    task = await turning(life)
+    await until(lambda: life.engine._rollbacks._group is not None)
+    held = await holding(life)
+
+    told = [await desk(life).unlock(SHOP, reason="looked", by="ann") for _ in range(2)]
+
+    assert [each["ended"] for each in told] == [[held.plan.rollback], []]
+    assert await life.state() == ["cancelled"]
+    await ended(task)
+
+
 async def test_one_that_holds_again_still_holds_after_a_restart(
     tmp_path: Path, world: World
 ) -> None:

@@ -1,9 +1,10 @@
 """The advisory locks that migration tools hold: who takes them too keeps a booting app from
 migrating while a rollback runs.
 
-From the tools' sources, not tried against the tools: Prisma's schema engine (postgres flavour),
-flyway's PostgreSQLAdvisoryLockTemplate and PostgreSQLConnection.lock, golang-migrate's
-database/util.go and database/postgres.
+From the tools' sources: Prisma's schema engine (postgres flavour), flyway's
+PostgreSQLAdvisoryLockTemplate and PostgreSQLConnection.lock, golang-migrate's database/util.go and
+database/postgres. Tried against the tools (2026-11-22): golang-migrate 4.18.3 holds this key;
+dbmate 2.36.0 and Alembic 1.20.1 hold none, and wait for the lock on their table.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def lock_keys(steps: Iterable[Applied], *, database: str) -> tuple[int, ...]:
         elif tool is MigrationTool.GOLANG_MIGRATE:
             # Its command takes the path of the address, with the slash; as a library it asks.
             for of in (f"/{database}", database):
-                summed = zlib.crc32(f"{of}\0{schema}\0{name}".encode())
+                summed = zlib.crc32(f"{schema}\0{name}\0{of}".encode())
                 found.add(summed * _GOLANG_SALT & _32_BITS)
     return tuple(sorted(found))
 

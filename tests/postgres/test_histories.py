@@ -219,6 +219,10 @@ async def test_a_history_that_was_asked_for_has_to_be_there(database: str) -> No
         await read(database, DBMATE, History(tool=MigrationTool.GOLANG_MIGRATE))
 
 
+def golang_step(table: str) -> Applied:
+    return Applied(tool=MigrationTool.GOLANG_MIGRATE, version="1", name="", order=0, table=table)
+
+
 def test_the_keys_of_the_tools_locks() -> None:
     def keys(tool: MigrationTool, table: str) -> tuple[int, ...]:
         step = Applied(tool=tool, version="1", name="", order=0, table=table)
@@ -230,6 +234,7 @@ def test_the_keys_of_the_tools_locks() -> None:
     (flyway,) = keys(MigrationTool.FLYWAY, "public.flyway_schema_history")
     assert abs(flyway - magic) < 2**31
     golang = keys(MigrationTool.GOLANG_MIGRATE, "public.schema_migrations")
+    # What its command held in pg_locks for a database of that name.
+    assert 709301653 in lock_keys([golang_step("public.schema_migrations")], database="golang_x")
     assert len(golang) == 2
-    assert all(0 <= key < 2**32 for key in golang)
     assert keys(MigrationTool.SUPABASE, "supabase_migrations.schema_migrations") == ()

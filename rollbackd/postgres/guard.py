@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
@@ -39,15 +39,15 @@ _ALONE: Final = (
 _CONTROL: Final = frozenset({"BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "START", "END", "ABORT"})
 _OTHERS_SETTINGS: Final = frozenset({"transaction_isolation", "transaction_deferrable"})
 
-_SCHEMAS: Final = """
-SELECT n.nspname::text, (SELECT count(*) FROM pg_catalog.pg_class c
-  WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p'))
-FROM pg_catalog.pg_namespace n
-WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-"""
-_SETTINGS: Final = """
-SELECT name, setting FROM pg_catalog.pg_settings
-WHERE context IN ('user', 'superuser')
+# In one question: each of them is asked with everything locked.
+_LOOK: Final = """
+SELECT session_user::text, current_setting('role'), current_user::text,
+  (SELECT jsonb_object_agg(name, setting) FROM pg_catalog.pg_settings
+    WHERE context IN ('user', 'superuser')),
+  (SELECT jsonb_object_agg(n.nspname, (SELECT count(*) FROM pg_catalog.pg_class c
+      WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p')))
+    FROM pg_catalog.pg_namespace n
+    WHERE n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema')
 """
 
 
@@ -71,8 +71,9 @@ async def run(connection: psycopg.AsyncConnection[Any], reverse: Reverse) -> Non
     except psycopg.Error as error:
         _tell(error, reverse)
         raise
-    await _put_back(connection, before, reverse)
-    _refuse_ruin(before.schemas, await _schemas(connection), reverse)
+    now = await _look(connection)
+    await _put_back(connection, before, now, reverse)
+    _refuse_ruin(before.schemas, now.schemas, reverse)
 
 
 def _wrapped(connection: psycopg.AsyncConnection[Any], text: str) -> sql.Composed:
@@ -91,29 +92,21 @@ class _Session:
 
 async def _look(connection: psycopg.AsyncConnection[Any]) -> _Session:
     async with psycopg.AsyncCursor[tuple[Any, ...]](connection) as cursor:
-        await cursor.execute("SELECT session_user::text, current_setting('role'), current_user")
-        ((session_user, role, user),) = await cursor.fetchall()
-        await cursor.execute(_SETTINGS)
-        settings = dict(await cursor.fetchall())
-    schemas = await _schemas(connection)
-    return _Session(session_user, role, user, settings, schemas)
-
-
-async def _schemas(connection: psycopg.AsyncConnection[Any]) -> dict[str, int]:
-    async with psycopg.AsyncCursor[tuple[str, int]](connection) as cursor:
-        await cursor.execute(_SCHEMAS)
-        return dict(await cursor.fetchall())
+        await cursor.execute(_LOOK)
+        ((session_user, role, user, settings, schemas),) = await cursor.fetchall()
+    return _Session(session_user, role, user, settings, schemas or {})
 
 
 async def _put_back(
-    connection: psycopg.AsyncConnection[Any], before: _Session, reverse: Reverse
+    connection: psycopg.AsyncConnection[Any], before: _Session, now: _Session, reverse: Reverse
 ) -> None:
     """A file may say SET ROLE, SET search_path, SET lock_timeout = 0: not beyond its end.
 
     For the session and not for the transaction: what a file set for the session would be back
     after COMMIT.
     """
-    now = await _look(connection)
+    if replace(now, schemas=before.schemas) == before:
+        return
     try:
         if now.session_user != before.session_user:
             await connection.execute("RESET SESSION AUTHORIZATION")

@@ -44,6 +44,7 @@ def advise(
         _same_app(name, compiled, apps, inner)
         _prometheus(compiled, inner)
         _reachable(compiled, inner)
+        _windows(compiled, inner)
         advise_database(compiled.policy, compiled.settings.database, here, inner)
         for trigger in compiled.policy.triggers:
             _trigger(trigger, compiled, _where(inner, "triggers", trigger.name))
@@ -89,6 +90,15 @@ def _reachable(compiled: Compiled, scope: Scope) -> None:
         scope.warn(f"mode {policy.mode} without fly: there is nothing to roll back with")
     if compiled.settings.url is None and policy.after.smoke:
         scope.warn("smoke requests need the target's url: they are not made")
+
+
+def _windows(compiled: Compiled, scope: Scope) -> None:
+    for window in compiled.policy.safety.windows:
+        if window.mode is Mode.AUTO:
+            _where(scope, "safety", "windows").warn(
+                f"the window {window.name} changes nothing: no mode is above auto",
+                "a window can only be more careful: approve or observe",
+            )
 
 
 def _trigger(trigger: Trigger, compiled: Compiled, scope: Scope) -> None:

@@ -35,6 +35,11 @@ from tests.unit.config.texts import HEAD, TRIGGERS, signal
             signal("breach_when: {above: 5%}", "mode: auto") + "    mode: approve\n",
             "mode auto is more than the target's approve",
         ),
+        (
+            HEAD + '    safety: {windows: [{name: night, days: mon, from: "22:00", to: "06:00",'
+            " mode: auto}]}\n",
+            "the window night changes nothing",
+        ),
     ],
 )
 def test_what_may_not_do_what_its_author_wants_is_warned_of(

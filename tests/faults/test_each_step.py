@@ -136,8 +136,9 @@ async def test_with_the_disk_full_it_waits_and_goes_on_without_a_restart(lives: 
             _limit(lives.store, full=True)
             loop.call_later(0.6, lambda: _limit(lives.store, full=False))
 
-        assert await lives.live(Life(point, fill), "begin") == [RollbackOutcome.RECOVERED], point
+        (outcome,) = await lives.live(Life(point, fill), "begin")
 
+        assert outcome is RollbackOutcome.RECOVERED, (point, lives.told[-5:])
         waited += bool(lives.heard(events.STORE_FAILED) or lives.heard(events.STEP_RETRIED))
         ended_well(lives, before, point)
     assert waited

@@ -149,7 +149,7 @@ def _deploys_of(facts: Iterable[TargetFact], ledger: Ledger) -> Deploys:
             case RollbackStarted():
                 good = fact.good
                 hear(ledger, fact, deploys.known)
-            case RollbackSwitched(at=at, version=version) if good is not None:
+            case RollbackSwitched(at=at, version=version, app=True) if good is not None:
                 deploys.switch_back(good, version, at)
             case Announced() | Blessed() | Quarantined() | Unquarantined():
                 hear(ledger, fact, deploys.known)

@@ -265,12 +265,16 @@ class RollbackStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackSwitched:
-    """The last machine runs the good release: every window restarts with samples after `at`."""
+    """The last machine runs the good release: every window restarts with samples after `at`.
+
+    `app` False: the database alone went back, and the release that runs stays.
+    """
 
     target: TargetName
     at: float
     rollback: RollbackId
     version: int | None = None  # of our own release record, where there is one
+    app: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,6 +106,12 @@ class Plan:
     asks: str = ""
     refuses: str = ""
 
+    @property
+    def moves_app(self) -> bool:
+        """Whether another release runs after it: a plan that names no parts is of the app."""
+        parts = self.settings.get("parts")
+        return not isinstance(parts, list) or "app" in parts
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRow:

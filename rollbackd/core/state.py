@@ -290,7 +290,8 @@ class TargetState:
         started = self.rollbacks.switch(fact)
         if started is None:
             return
-        self.deploys.switch_back(started.good, fact.version, fact.at)
+        if fact.app:
+            self.deploys.switch_back(started.good, fact.version, fact.at)
         for watch in self._following():
             watch.start_over(fact.at)
         self.regressions.put_back(fact.at)

@@ -24,4 +24,8 @@ def tell_switched(walk: Walk, publish: Callable[[TargetFact], None]) -> None:
     version = release_version(walk.rows)
     walk.tell(events.TRAFFIC_SWITCHED, version=version)
     plan = walk.plan
-    publish(RollbackSwitched(target=plan.target, at=at, rollback=plan.rollback, version=version))
+    publish(
+        RollbackSwitched(
+            target=plan.target, at=at, rollback=plan.rollback, version=version, app=plan.moves_app
+        )
+    )

@@ -45,6 +45,11 @@ class Combined:
     async def plan(self, decision: RollBack) -> Plan:
         policy = self._target.plans[decision.plan]
         _refuse_order(policy)
+        if decision.to_migration and "database" not in policy.steps:
+            raise PlanRefused(
+                f"plan {policy.name} takes no migration back: --to-migration is not for it",
+                hint="name a plan with the step database",
+            )
         plans = {name: await self._part(name).plan(decision) for name in policy.steps}
         if list(plans) == ["app"]:
             return plans["app"]

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from rollbackd.core.database import MigrationTool
 from rollbackd.core.errors import PlanRefused
 from rollbackd.core.policy import PlanPolicy
 from rollbackd.postgres.words import Applied, Reverse
 
+_NEWEST: Final = 4  # that are named where a person's is none of them
+
 
 def after(now: Sequence[Applied], version: str) -> tuple[Applied, ...]:
     """Newest first, of the history that has this version; PlanRefused where none has."""
     last = next((one for one in now if version in {one.version, named(one)}), None)
     if last is None:
-        raise PlanRefused(f"no migration {version} is applied", hint="rollbackd status lists them")
+        newest = sorted(now, key=lambda one: -one.order)[:_NEWEST]
+        names = ", ".join(map(named, newest))
+        raise PlanRefused(
+            f"no migration {version} is applied", hint=f"the newest: {names or 'none'}"
+        )
     same = [one for one in now if (one.tool, one.table) == (last.tool, last.table)]
     later = sorted((one for one in same if one.order > last.order), key=lambda one: -one.order)
     return tuple(later)

@@ -222,6 +222,18 @@ def test_after_the_switch_windows_hold_only_what_came_after_it() -> None:
     assert world.verdict(161).state is TriggerState.OK
 
 
+def test_when_the_database_alone_went_back_the_release_that_runs_stays() -> None:
+    """As a rollback of the app a bad release would count as put back by us, never to be blamed."""
+    world = breached_world()
+    world.started(146, release(42), release(41), automatic=False)
+    world.switched(160, app=False)
+    world.ended(170)
+
+    assert current(world) == 42
+    assert not world.gates(171)[HoldReason.RELEASE_IS_ROLLBACK].holds
+    assert world.verdict(160).state is TriggerState.NO_DATA
+
+
 def test_the_record_of_our_rollback_changes_no_window() -> None:
     world = rolled_back()
     world.releases(170, release(43, "image-41"), release(42), release(41))

@@ -306,8 +306,11 @@ class World:
             )
         )
 
-    def switched(self, at: float, *, name: str = "r1", version: int | None = None) -> None:
-        self.tell(RollbackSwitched(target=SHOP, at=at, rollback=RollbackId(name), version=version))
+    def switched(
+        self, at: float, *, name: str = "r1", version: int | None = None, app: bool = True
+    ) -> None:
+        rollback = RollbackId(name)
+        self.tell(RollbackSwitched(target=SHOP, at=at, rollback=rollback, version=version, app=app))
 
     def ended(
         self,

@@ -21,7 +21,7 @@ def beside(answer: JsonObject) -> Iterator[str]:
     if answer.get("paused"):
         yield str(answer["paused"])
     if answer.get("locked_out"):
-        yield "locked out: the last rollback did not help; look at it, then rollbackd unlock"
+        yield f"locked out: {answer.get('locked_why')}; look at it, then rollbackd unlock"
     if answer.get("mode_set"):
         yield f"mode {answer['mode_set']}"
     yield from _release(answer)

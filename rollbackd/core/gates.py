@@ -73,7 +73,8 @@ def paused(case: Case) -> Answer:
 
 def locked_out(case: Case) -> Answer:
     if case.state.rollbacks.locked_out:
-        return True, "the last rollback did not help: a person must look, then unlock"
+        why = case.state.rollbacks.locked_why
+        return True, f"{why}; a person must look, then unlock"
     return False, "not locked out"
 
 

@@ -42,6 +42,7 @@ class Rollbacks:
         self.automatic_at: deque[float] = deque(maxlen=KEPT)
         self.spent = Marks()  # rolled back from automatically: never again
         self.locked_out = False
+        self.locked_why = ""
         self.approval: Approved | None = None
         self.proposal: Proposed | None = None
         self.rejected: dict[RollbackId, str] = {}  # by whom, and why
@@ -72,7 +73,8 @@ class Rollbacks:
         if started is not None and started.rollback != fact.rollback:
             return
         self.running = None
-        self.locked_out = self.locked_out or fact.outcome in LOCKING
+        if fact.outcome in LOCKING:
+            self.locked_out, self.locked_why = True, _locking(fact)
         if fact.outcome is RollbackOutcome.CANCELLED and started is None:
             return  # a person ended what stood still: it came to rest when it began to hold
         if fact.outcome is not RollbackOutcome.FAILED_BEFORE_EFFECT:
@@ -120,3 +122,10 @@ class Rollbacks:
             self.automatic_at.remove(started.at)
             if self._starts[started.bad.version] <= RETRIES:
                 self.spent.discard(started.bad)
+
+
+def _locking(fact: RollbackEnded) -> str:
+    """`r1 stands still: 422 for machine 73d8`: what a person has to look at."""
+    words = {RollbackOutcome.HOLDING: "stands still", RollbackOutcome.FAILED: "failed"}
+    text = f"{fact.rollback} {words.get(fact.outcome, 'did not help')}"
+    return f"{text}: {fact.detail}" if fact.detail else text

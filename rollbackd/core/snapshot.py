@@ -94,6 +94,7 @@ class TargetView:
     cooldown_until: float | None
     budget_left: int
     proposal: ProposalView | None = None
+    locked_why: str = ""  # which rollback locked it, and how that ended
     paused: str = ""  # for how long, by whom and why; empty where it is not
     mode_set: str = ""  # by whom, until when and why, where a person set the mode
     learning: tuple[str, ...] = ()  # a line per trigger with too little history

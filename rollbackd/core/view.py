@@ -38,6 +38,7 @@ def target_view(state: TargetState, policy: Policy, now: float) -> TargetView:
         paused_until=state.paused_until if state.paused(now) else None,
         paused=_paused(state, now),
         locked_out=state.rollbacks.locked_out,
+        locked_why=state.rollbacks.locked_why if state.rollbacks.locked_out else "",
         cooldown_until=state.rollbacks.cooldown_until(safety),
         budget_left=state.rollbacks.budget_left(now, safety),
         proposal=proposal_view(state, now),

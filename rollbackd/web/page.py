@@ -94,7 +94,7 @@ def _target(target: JsonObject) -> str:
 def _set_by_people(target: JsonObject) -> list[Json]:
     lines: list[Json] = [target["paused"]] if target.get("paused") else []
     if target.get("locked_out"):
-        lines.append("locked out: the last rollback did not help; look at it, then unlock")
+        lines.append(f"locked out: {target.get('locked_why')}; look at it, then unlock")
     if target.get("mode_set"):
         lines.append(f"mode {target['mode_set']}")
     return lines

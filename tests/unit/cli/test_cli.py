@@ -284,6 +284,7 @@ def test_what_stands_beside_the_numbers_is_told_before_them(served: Served, roll
         ),
         "paused": "paused for 34 min more by ann: a sale",
         "locked_out": True,
+        "locked_why": "shop-v42-1 stands still: status 422",
         "mode_set": "approve, set by ann: launch",
         "learning": ("release-regression is learning: 34 of 60 min of history",),
     }  # fmt: skip
@@ -295,7 +296,10 @@ def test_what_stands_beside_the_numbers_is_told_before_them(served: Served, roll
         (line,) = [each for each in top if each.startswith("rollback shop-v42-1 runs, begun ")]
         assert line.endswith(", because errors breached: v42 -> v41")
         assert "paused for 34 min more by ann: a sale" in top
-        assert any(each.startswith("locked out: the last rollback did not help") for each in top)
+        locked = (
+            "locked out: shop-v42-1 stands still: status 422; look at it, then rollbackd unlock"
+        )
+        assert locked in top
         assert "mode approve, set by ann: launch" in top
         assert f"the current release v42 is quarantined: {why}" in top
         assert "release-regression is learning: 34 of 60 min of history" in top

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from rollbackd.core.facts import Paused, RollbackEnded
+from rollbackd.core.facts import Paused, RollbackEnded, Unlocked
 from rollbackd.core.model import HoldReason as R
 from rollbackd.core.model import RollbackId, RollbackOutcome, TriggerName
 from rollbackd.core.rules import Mode
+from rollbackd.core.view import target_view
 from rollbackd.core.wording import figure, some
 from tests.unit.core.world import (
     SAFETY,
@@ -104,6 +105,34 @@ def test_the_wait_after_a_refusal_says_what_was_refused() -> None:
         True,
         "the last rollback ended lately, 4.98 min more",
     )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "detail", "why"),
+    [
+        (RollbackOutcome.HOLDING, "status 422", "r1 stands still: status 422"),
+        (RollbackOutcome.FAILED, "", "r1 failed"),
+        (RollbackOutcome.NOT_RECOVERED, "errors 94 %", "r1 did not help: errors 94 %"),
+    ],
+)
+def test_a_lock_out_says_which_rollback_it_was_and_how_it_ended(
+    outcome: RollbackOutcome, detail: str, why: str
+) -> None:
+    world = breached_world()
+    world.started(146, release(42), release(41))
+    end = RollbackEnded(
+        target=SHOP, at=150, rollback=RollbackId("r1"), outcome=outcome, detail=detail
+    )
+    world.tell(end)
+
+    view = target_view(world.state, world.policy, 151)
+    assert says(world, R.LOCKED_OUT, 151) == (True, f"{why}; a person must look, then unlock")
+    assert (view.locked_out, view.locked_why) == (True, why)
+
+    world.tell(Unlocked(target=SHOP, at=152, by="eva", reason="looked"))
+
+    assert target_view(world.state, world.policy, 153).locked_why == ""
+    assert says(world, R.LOCKED_OUT, 153) == (False, "not locked out")
 
 
 def test_whose_mode_it_is_is_said() -> None:

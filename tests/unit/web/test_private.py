@@ -467,6 +467,7 @@ def test_the_page_says_what_people_set() -> None:
         views.target(
             paused="paused for 34 min more by ann: a <sale>",
             locked_out=True,
+            locked_why="shop-v42-1 failed",
             mode_set="approve, set by ann: launch",
             verdicts=(views.verdict(value=23048.2),),
         )
@@ -475,7 +476,7 @@ def test_the_page_says_what_people_set() -> None:
     text = page.render({"targets": [view], "stopped": True})
 
     assert "<p>paused for 34 min more by ann: a &lt;sale&gt;</p>" in text
-    assert "<p>locked out: the last rollback did not help" in text
+    assert "<p>locked out: shop-v42-1 failed; look at it, then unlock</p>" in text
     assert "<p>mode approve, set by ann: launch</p>" in text
     assert "A STOP file is in the state directory" in text
     assert "<td>23,048</td>" in text

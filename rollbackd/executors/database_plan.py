@@ -42,7 +42,7 @@ from rollbackd.executors.fence_steps import STOPS_AT_ONCE, fence, give_back, ref
 from rollbackd.executors.plan_hash import MEASURED, TOLD
 from rollbackd.fly.platform import FlyPlatform
 from rollbackd.plugins import ExecutorContext
-from rollbackd.postgres import histories, lineage, rehearsal, reverses
+from rollbackd.postgres import histories, lineage, rehearsal, reverses, rows_left
 from rollbackd.postgres.came_with import came_with
 from rollbackd.postgres.connection import Connection, connect
 from rollbackd.postgres.fingerprint import fingerprint
@@ -93,6 +93,7 @@ class Planner:
             if not found.came:
                 return self._nothing(decision, "no migration came with it: the database stays")
             steps = await self._reverses(connection, found)
+            rows = await rows_left.told(connection, steps, self._policy.rollback_dirs)
             if await self._can_wait(connection, decision, found):
                 return self._nothing(
                     decision,
@@ -101,7 +102,7 @@ class Planner:
                 )
         good = found.good.fingerprint if found.good else None
         measured = await self._rehearsed(steps, good)
-        return await self._frozen(decision, measured, address)
+        return await self._frozen(decision, measured, address, rows)
 
     async def _rehearsed(
         self, steps: tuple[Reverse, ...], good: Fingerprint | None
@@ -160,7 +161,7 @@ class Planner:
         return tuple(by_key.get(step.key) or row_only(step) for step in found.came)
 
     async def _frozen(
-        self, decision: RollBack, measured: rehearsal.Rehearsed, address: str
+        self, decision: RollBack, measured: rehearsal.Rehearsed, address: str, rows: list[str]
     ) -> Plan:
         agreed, cost = measured.reversal, measured.total
         frozen = database_frozen.as_json(agreed)
@@ -192,7 +193,7 @@ class Planner:
             policy,
             decision,
             said=said.replace("1 migrations are", "1 migration is", 1),
-            notes=notes(cost, self._policy),
+            notes=[*notes(cost, self._policy), *(f"database: {line}" for line in rows)],
             asks="" if cost.harm in self._policy.auto else asks(cost),
             refuses=refuses(agreed),
             settings=settings,

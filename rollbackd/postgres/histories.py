@@ -63,16 +63,29 @@ async def stored_reverses(
     connection: psycopg.AsyncConnection[Any], steps: Sequence[Applied]
 ) -> Mapping[tuple[MigrationTool, str, str], tuple[str, ...]]:
     """The column `rollback text[]` that Supabase's API keeps, of those of `steps` that have it."""
+    return await _stored(connection, steps, "rollback")
+
+
+async def stored_statements(
+    connection: psycopg.AsyncConnection[Any], steps: Sequence[Applied]
+) -> Mapping[tuple[MigrationTool, str, str], tuple[str, ...]]:
+    """What each of `steps` ran, where Supabase's history keeps it."""
+    return await _stored(connection, steps, "statements")
+
+
+async def _stored(
+    connection: psycopg.AsyncConnection[Any], steps: Sequence[Applied], column: str
+) -> Mapping[tuple[MigrationTool, str, str], tuple[str, ...]]:
     found: dict[tuple[MigrationTool, str, str], tuple[str, ...]] = {}
     for table in {step.table for step in steps if step.tool is MigrationTool.SUPABASE}:
         columns = await _columns(connection, table)
-        if "rollback" not in columns:
+        if column not in columns:
             continue
-        rows = await _rows(connection, table, frozenset({"version", "name", "rollback"} & columns))
+        rows = await _rows(connection, table, frozenset({"version", "name", column} & columns))
         for row in rows:
             key = (MigrationTool.SUPABASE, str(row["version"]), str(row.get("name") or ""))
-            if row["rollback"]:
-                found[key] = tuple(row["rollback"])
+            if row[column]:
+                found[key] = tuple(row[column])
     return {step.key: found[step.key] for step in steps if step.key in found}
 
 

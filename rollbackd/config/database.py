@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -31,6 +31,7 @@ from rollbackd.postgres.address import refused
 STEP: Final = "database"  # the executor's word in `plans: {x: {steps: [database, app]}}`
 APP_STEP: Final = "app"
 DATA_STEP: Final = "data"  # rows of a snapshot of ours
+_DATA_SECONDS: Final = 1800.0  # a dump, a restore and a copy: nobody waits for it unasked
 PITR_STEP: Final = "pitr"  # the whole project back to a moment, by Supabase itself
 
 _PAIR = re.compile(r"\s*([a-z_]+)\s*=\s*('(?:[^'\\]|\\.)*'|[^\s']*)")
@@ -112,7 +113,8 @@ def usual_plans(target: TargetSpec | None, steps: Collection[str]) -> dict[str, 
     if target is None or target.database is None or target.fly is None or STEP not in steps:
         return {}
     both = f"{APP_STEP}-and-{STEP}"
-    data = {DATA_STEP: plan(DATA_STEP, PlanSpec(steps=(DATA_STEP,), traffic=Traffic.STOP))}
+    made = plan(DATA_STEP, PlanSpec(steps=(DATA_STEP,), traffic=Traffic.STOP))
+    data = {DATA_STEP: replace(made, deadline_seconds=_DATA_SECONDS)}
     return {
         **(data if DATA_STEP in steps else {}),
         STEP: plan(STEP, PlanSpec(steps=(STEP,))),

@@ -33,7 +33,7 @@ def framed(
     """
     asked = decision.trigger or decision.requested_by
     heads = {
-        "identify": [f"v{decision.bad.version} is bad: {decision.why or asked}"],
+        "identify": [f"v{decision.bad.version} {_blamed(decision)}: {decision.why or asked}"],
         "urgency": [f"{asked}; deadline {policy.deadline_seconds:g} s from the decision"],
         "method": [said],
         "plan": [said, *notes],
@@ -61,6 +61,11 @@ def framed(
         refuses=refuses,
     )
     return replace(plan, hash=plan_hash(plan))
+
+
+def _blamed(decision: RollBack) -> str:
+    """Of data alone no release is to blame."""
+    return "stays" if decision.bad.version == decision.good.version else "is bad"
 
 
 def _steps(

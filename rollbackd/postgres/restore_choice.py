@@ -66,6 +66,7 @@ async def choose(
     policy: DatabasePolicy,
 ) -> Choice:
     """`beside` has the snapshot restored and compared. PlanRefused with the reason."""
+    await _refuse_foreign(live, archive, wish)
     if wish.tables:
         return await _rows(live, beside, archive, chosen, wish)
     if wish.missing or wish.common:
@@ -126,6 +127,23 @@ async def _rows(
         written=await since(live, beside, columns),
         left_out=tuple(left),
     )
+
+
+async def _refuse_foreign(live: Connection, archive: Archive, wish: Restore) -> None:
+    """Behind the fence it would be too late to learn it: emptying and silencing is an owner's."""
+    named = [table_named(name, archive) for name in wish.tables] or list(archive.tables)
+    asked = await live.execute(
+        "SELECT n.nspname || '.' || c.relname FROM pg_class c"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
+        " AND NOT pg_has_role(c.relowner, 'USAGE') ORDER BY 1",
+        [[schema for schema, _ in named], [name for _, name in named]],
+    )
+    found = [str(name) for (name,) in await asked.fetchall()]
+    if found:
+        raise PlanRefused(
+            f"{found[0]} belongs to another role", hint="name the owner's address in database.url"
+        )
 
 
 def table_named(name: str, archive: Archive) -> Table:

@@ -1,7 +1,7 @@
 """All rows of a database come back over the tables that are there, or none does."""
 
-from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import psycopg
 import pytest
@@ -11,13 +11,18 @@ from pydantic import SecretStr
 from rollbackd.clock import SystemClock
 from rollbackd.core.database import CriticalTable, DatabasePolicy, Invariant
 from rollbackd.core.errors import PlanRefused, RollbackdError, TemporaryError
+from rollbackd.core.model import Restore
 from rollbackd.postgres import quiet
 from rollbackd.postgres.agreed import NotProven
-from rollbackd.postgres.connection import connect
-from rollbackd.postgres.one_commit import OutOfTime
+from rollbackd.postgres.archive import Archive, Rows
+from rollbackd.postgres.connection import Connection, connect
+from rollbackd.postgres.one_commit import Deadline, OutOfTime, committed
+from rollbackd.postgres.restore_choice import choose
 from rollbackd.postgres.restore_whole import refuse_unlike
+from rollbackd.postgres.snapshot_files import Snapshot
+from rollbackd.postgres.watchdog import Watchdog
 from tests.postgres.shop import execute, reading
-from tests.postgres.whole import HARM, SHOP, WHOLE, one, over, swapped, taken
+from tests.postgres.whole import HARM, SHOP, WHOLE, noted, one, over, swapped, taken
 
 pytestmark = pytest.mark.process
 
@@ -101,20 +106,37 @@ async def test_neither_rows_of_others_nor_a_newer_table_are_left_as_half_of_it(
             )
 
 
-async def test_a_reader_is_named_and_a_limit_ends_it(shop: str, tmp_path: Path) -> None:
+async def test_a_reader_in_the_way_is_named(shop: str, tmp_path: Path) -> None:
     chosen = await taken(shop, tmp_path)
     execute(shop, HARM)
     hasty = DatabasePolicy(lock_timeout_seconds=0.2, lock_budget_seconds=0.6)
+
     with reading(shop, "orders"), pytest.raises(TemporaryError, match="report"):
         await over(shop, chosen, hasty)
-    slow = DatabasePolicy(lock_timeout_seconds=60, lock_budget_seconds=60)
-    slow = replace(slow, snapshots=replace(slow.snapshots, limit_seconds=4))
-    began = SystemClock().monotonic()
-    with reading(shop, "orders"), pytest.raises(OutOfTime, match="within 4 s: nothing was changed"):
-        await over(shop, chosen, slow)
 
-    assert SystemClock().monotonic() - began < 12
     assert one(shop, "SELECT count(*) FROM orders") == 401
+
+
+async def test_a_limit_ends_it_also_within_the_transaction(database: str) -> None:
+    """Whatever its statements do, and whatever limits they set themselves."""
+    deadline = Deadline.of(SystemClock(), 1.0)
+
+    async def work(live: Connection, _dog: Watchdog) -> None:
+        await live.execute("SET LOCAL statement_timeout = 0; CREATE TABLE half (n int)")
+        await live.execute("SELECT pg_sleep(60)")
+
+    with pytest.raises(OutOfTime, match="within 1 s: nothing was changed"):
+        await committed(
+            SecretStr(database),
+            work,
+            policy=DatabasePolicy(),
+            run="shop-v2-100",
+            deadline=deadline,
+            journal=noted,
+        )
+
+    assert SystemClock().monotonic() - deadline.began_at < 15
+    assert one(database, "SELECT to_regclass('half') IS NULL") is True
 
 
 async def test_a_role_that_owns_its_tables_and_no_more_can_restore_them(
@@ -143,6 +165,23 @@ async def test_a_role_that_owns_its_tables_and_no_more_can_restore_them(
 
     assert one(shop, "SELECT sum(total) FROM orders") == WHOLE
     assert one(shop, "SELECT relrowsecurity FROM pg_class WHERE relname = 'shops'") is True
+
+
+async def test_what_belongs_to_another_role_is_refused_before_anything_is_fenced(
+    database: str,
+) -> None:
+    execute(database, "DROP ROLE IF EXISTS clerk; CREATE ROLE clerk LOGIN PASSWORD 'x'")
+    execute(database, "CREATE TABLE mine (n int PRIMARY KEY); ALTER TABLE mine OWNER TO clerk")
+    execute(database, "CREATE TABLE theirs (n int PRIMARY KEY)")
+    tables = {("public", name): Rows("(n)") for name in ("mine", "theirs")}
+    archive = Archive(database="x", major=17, tables=tables)
+    url = SecretStr(make_conninfo(database, user="clerk", password="x"))
+    async with await connect(url, name="test") as live:
+        for wish in (Restore(), Restore(tables=("theirs",))):
+            with pytest.raises(PlanRefused, match=r"public\.theirs belongs to another role"):
+                await choose(
+                    live, live, archive, cast(Snapshot, None), wish, policy=DatabasePolicy()
+                )
 
 
 async def test_without_its_id_on_disk_nothing_is_committed(shop: str, tmp_path: Path) -> None:

@@ -33,18 +33,17 @@ def run(
 def _in_a_hurry() -> Iterator[None]:
     """A rollback may be waiting for the end of these imports: they take a quarter less time.
 
-    Nothing that they make is ever garbage. structlog imports Rich where there is one, to paint
-    tracebacks, and ours are never painted.
+    Nothing that they make is ever garbage. structlog and httpx import Rich where there is one, to
+    paint tracebacks and a command line of their own, and the daemon paints nothing.
     """
     gc.disable()
     painter = sys.modules.get("rich")
     sys.modules["rich"] = None  # type: ignore[assignment]  # Python's own word for: not to be had
     try:
-        import structlog  # noqa: F401, PLC0415
+        yield
     finally:
         del sys.modules["rich"]
         if painter is not None:
             sys.modules["rich"] = painter
-    yield
-    gc.freeze()
-    gc.enable()
+        gc.freeze()
+        gc.enable()

@@ -108,7 +108,7 @@ SELECT 'pg_cast'::regclass::oid, c.oid, 0, 'cast',
   concat_ws('; ', nullif(c.castfunc::regprocedure::text, '-'), c.castmethod::text,
     c.castcontext::text), NULL, NULL
 FROM pg_cast c WHERE c.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d
-  WHERE d.classid = 'pg_cast'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+  WHERE d.classid = 'pg_cast'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'i'))
 """
 
 _FOREIGN: Final = """

@@ -55,9 +55,8 @@ def replay(
 ) -> None:
     """Judge facts of the past: a file of them, our own record, or an app's history at Fly.
 
-    Exit code 0, or 1 with --strict and a bad line, 2 when the options make no sense or there is no
-    such file, 69 when Fly, its Prometheus or the record cannot be read, 78 when the configuration
-    is refused.
+    Exit code 0, or 1 with --strict and a bad line, 2 for odd options or a file that is not there,
+    69 when Fly, its Prometheus or the record cannot be read, 78 when the configuration is refused.
     """
     # Imported here: `--help` must not wait for it.
     from rollbackd.replay import sources  # noqa: PLC0415

@@ -36,7 +36,7 @@ coverage: dev
 faults: dev
 	FAULT_STARTS=10 FAULT_RESUME_SECONDS=3 $(BIN)/pytest tests/faults/test_resuming.py
 	FAULT_KILLS=110 FAULT_FREEZES=5 FAULT_TORN_POINTS=400 FAULT_EVERY=1 FAULT_EXAMPLES=700 \
-	$(BIN)/pytest -n 2 tests/faults tests/process/test_life.py tests/process/test_stopping.py --deselect tests/faults/test_resuming.py
+	$(BIN)/pytest -n 2 tests/faults tests/postgres/test_struck.py tests/process/test_life.py tests/process/test_stopping.py --deselect tests/faults/test_resuming.py
 
 # Takes out one protection after the other: its test must fail. Ten minutes or so; docs/faults.md is the list.
 faults-proof: dev

@@ -8,6 +8,10 @@ What is asked for stands in the environment. FAULT_POINT is where, FAULT_SIGNAL 
     before send:cordon          a mutating call has been permitted and is not sent yet
     on send:cordon              it was permitted for the last time and is not on the wire
     after send:update:2         the platform has answered, nobody here knows it yet
+    on commit                   COMMIT is on its way to the database, nobody heard an answer
+    after commit                the database has answered
+
+`FAULT_DIRECTORY/passed` has every point that was passed.
 
 `FAULT_DIRECTORY/clock` holds seconds that the machine's clock is off; `FAULT_DIRECTORY/hang` makes
 the loop hang; FAULT_STUCK_SECONDS is the watchdog's patience, FAULT_SLOW_DRAIN delays the end, and
@@ -36,7 +40,7 @@ from rollbackd.stores.sqlite import SqliteStore
 DIRECTORY = Path(os.environ["FAULT_DIRECTORY"])
 POINT = os.environ.get("FAULT_POINT", "")
 SIGNAL = signal.Signals[f"SIG{os.environ.get('FAULT_SIGNAL', 'KILL')}"]
-HIT = DIRECTORY / "hit"
+HIT, PASSED = DIRECTORY / "hit", DIRECTORY / "passed"
 
 
 class Faults:
@@ -47,6 +51,8 @@ class Faults:
 
     def pass_by(self, point: str) -> None:
         self.passed[point] += 1
+        with PASSED.open("a", encoding="utf-8") as file:
+            file.write(f"{point}:{self.passed[point]}\n")
         if POINT in {point, f"{point}:{self.passed[point]}"} and not HIT.exists():
             HIT.touch()
             os.kill(os.getpid(), SIGNAL)
@@ -84,6 +90,26 @@ def install(faults: Faults) -> None:
     Wire._last_look = looking  # type: ignore[method-assign]  # as above
 
 
+def install_commit(faults: Faults) -> None:
+    import psycopg
+
+    plain = psycopg.AsyncConnection.execute
+
+    async def execute(self: Any, query: Any, *more: Any, **named: Any) -> Any:
+        if query != "COMMIT":
+            return await plain(self, query, *more, **named)
+        faults.pass_by("before commit")
+        if POINT in {"on commit", "on commit:1"} and not HIT.exists():
+            self.pgconn.send_query(b"COMMIT")
+            self.pgconn.flush()
+        faults.pass_by("on commit")
+        answer = await plain(self, query, *more, **named)
+        faults.pass_by("after commit")
+        return answer
+
+    psycopg.AsyncConnection.execute = execute  # type: ignore[method-assign,assignment]
+
+
 class OffClock:
     """The `time` module as `rollbackd.clock` sees it: the wall clock can be set by a file."""
 
@@ -111,7 +137,10 @@ def main() -> None:
     if os.environ.get("FAULT_SLOW_DRAIN"):
         Recorder.flush = _slow_flush  # type: ignore[method-assign]  # the end of the drain
     rollbackd.clock.time = OffClock()  # type: ignore[assignment]  # as it is seen there
-    install(Faults())
+    faults = Faults()
+    install(faults)
+    if os.environ.get("DATABASE_URL"):
+        install_commit(faults)
     watchdog.STUCK_SECONDS = float(os.environ.get("FAULT_STUCK_SECONDS", "30"))  # type: ignore[misc]
     if os.environ.get("FAULT_IDLE_SECONDS"):
         going_on.IDLE_SECONDS = float(os.environ["FAULT_IDLE_SECONDS"])  # type: ignore[misc]

@@ -177,3 +177,20 @@ def test_a_dry_run_prints_it_and_a_rollback_prints_the_queries(
     served.desk.ends = [past("r1")]
     done = rollbackd("rollback", "shop", "--reason", "x", "--yes")
     assert "  SELECT count(*) FROM facts;  -- 3 at least" in done.stdout.splitlines()
+
+
+def test_a_refused_plan_is_shown_and_no_hash_orders_it(
+    served: Served, rollbackd: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "function public.touch() is left over"
+    planned = {**PLAN, "hash": "3f0c", "asks": "lossy", "refuses": why, "database": part()}
+    monkeypatch.setattr("tests.support_desk.PLAN", planned)
+    seen = rollbackd("rollback", "shop", "--reason", "x", "--dry-run")
+    done = rollbackd("rollback", "shop", "--reason", "x", "--yes", "--plan-hash", "3f0c")
+
+    assert seen.exit_code == 1
+    assert f"  refused: {why}" in seen.stdout.splitlines()
+    assert "  approval: of no use, it is refused" in seen.stdout.splitlines()
+    assert done.exit_code == 2
+    assert f"it is not done: {why}" in done.stderr
+    assert [order["dry_run"] for order in served.desk.orders] == [True, True]

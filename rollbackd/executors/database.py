@@ -14,7 +14,7 @@ from rollbackd.core.errors import ConfigError, PlanRefused, RollbackdError
 from rollbackd.core.model import JsonObject, RollBack
 from rollbackd.core.noting import Note
 from rollbackd.core.ports import Observation, Seen
-from rollbackd.core.runbook import Plan, Step
+from rollbackd.core.runbook import Plan, Step, StepState
 from rollbackd.executors.plan_hash import digest
 from rollbackd.fly.json_shape import object_at, text_at
 from rollbackd.plugins import ExecutorContext
@@ -106,10 +106,15 @@ class DatabaseExecutor:
                 return await self._work.verify(plan)
 
     async def gone_back(self, plan: Plan) -> bool:
-        """True too where the database does not answer: nobody can tell then."""
-        if all(step.kind != Kind.REVERSE for step in plan.steps):
+        """By the journal; the database is asked only what became of a COMMIT that may be sent,
+        and where it does not answer it counts as gone back.
+        """
+        journal = await self._context.store.journal(plan.rollback)
+        rows = journal.rows if journal is not None else ()
+        row = next((one for one in rows if one.step.kind == Kind.REVERSE), None)
+        if row is None or "xid" not in row.result:
             return False
-        return await self._work.gone_back(plan)
+        return row.state is StepState.DONE or await self._work.gone_back(plan)
 
     async def let_go(self, plan: Plan) -> Sequence[str]:  # noqa: ARG002 -- nothing of ours stays
         """A transaction that was not committed is gone with its session: nothing is held."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -87,3 +88,26 @@ async def test_one_that_nobody_saw_is_of_unknown_harm(shop: Shop, tmp_path: Path
         plan = await made.runner.dry_run(named)
 
     assert plan.asks.startswith("the database rollback is unknown: the schema to come back to")
+
+
+@pytest.mark.process
+async def test_that_the_schema_went_back_the_journal_tells_and_then_the_history(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """An outage before COMMIT must not keep the app's machines from starting."""
+    async with house(shop, tmp_path / "state") as made:
+        shop.release("2", "cheaper", CHEAPER, BACK)
+        (part,) = cast(Any, made.executor)._parts.values()
+        begun = await made.runner.begin(order())
+        before = await part.gone_back(begun.plan)
+        outcome = await made.runner.carry_out(begun)
+        after = await part.gone_back(begun.plan)
+        asked = await part._work.gone_back(begun.plan)
+        execute(
+            shop.url,
+            "INSERT INTO supabase_migrations.schema_migrations VALUES ('2', '{}', 'cheaper')",
+        )
+        again = await part._work.gone_back(begun.plan)
+
+    assert outcome is RollbackOutcome.RECOVERED
+    assert (before, after, asked, again) == (False, True, True, False)

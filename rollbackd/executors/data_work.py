@@ -27,7 +27,7 @@ from rollbackd.executors.database_plan import refuse_unfit
 from rollbackd.fly.json_shape import list_at, object_at, text_at
 from rollbackd.fly.platform import FlyPlatform
 from rollbackd.plugins import ExecutorContext
-from rollbackd.postgres import invariants, keeping, snapshot, snapshot_files
+from rollbackd.postgres import invariants, keeping, scratch, snapshot, snapshot_files
 from rollbackd.postgres.archive import BadSnapshot, Table
 from rollbackd.postgres.connection import connect, problem
 from rollbackd.postgres.fingerprint import fingerprint
@@ -202,6 +202,7 @@ class Work:
             async with await connect(self._url, name=_run(plan)) as connection:
                 broken = await invariants.broken(connection, self._policy.invariants)
                 origin = await snapshot.origin(connection)
+                await scratch.clear(connection, self._context.clock, of=_run(plan))
         except psycopg.Error as error:
             raise problem(error) from error
         if broken:

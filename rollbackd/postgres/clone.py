@@ -78,11 +78,13 @@ async def cloned(
 
 @contextlib.asynccontextmanager
 async def place(
-    url: SecretStr, source: Connection, clock: Clock
+    url: SecretStr, source: Connection, clock: Clock, *, of: str = ""
 ) -> AsyncIterator[tuple[SecretStr, SecretStr]]:
-    """An empty database: its address for who may do the most there, and for our own role."""
+    """An empty database: its address for who may do the most there, and for our own role. `of`: as
+    `scratch` has it.
+    """
     if await scratch.allowed(source):
-        async with scratch.scratch(url, clock) as address:
+        async with scratch.scratch(url, clock, of=of) as address:
             yield address, address
     else:
         async with _elsewhere(source) as addresses:

@@ -75,7 +75,7 @@ async def restore_swap(
     try:
         async with await connect(url, name="beside") as live:
             await refuse(live, chosen)
-        async with scratch.scratch(url, clock) as address:
+        async with scratch.scratch(url, clock, of=run) as address:
             try:
                 async with asyncio.timeout(deadline.left()):
                     made, tables, rows = await _make(

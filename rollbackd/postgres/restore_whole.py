@@ -78,7 +78,7 @@ async def restore_whole(
     try:
         async with (
             await connect(url, name=f"{run}/beside") as source,
-            restored(url, source, chosen, deadline=deadline) as (beside, archive),
+            restored(url, source, chosen, deadline=deadline, run=run) as (beside, archive),
         ):
 
             async def work(live: Connection, dog: Watchdog) -> WholeRestored:

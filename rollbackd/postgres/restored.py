@@ -25,6 +25,7 @@ async def restored(
     chosen: Snapshot,
     *,
     deadline: Deadline,
+    run: str = "",
 ) -> AsyncIterator[tuple[Connection, Archive]]:
     """A session where every table has the very rows of the snapshot. BadSnapshot otherwise, and
     OutOfTime where that lasts too long.
@@ -32,7 +33,7 @@ async def restored(
     async with contextlib.AsyncExitStack() as stack:
         try:
             async with asyncio.timeout(deadline.left()):
-                made = await _made(stack, url, source, chosen, deadline)
+                made = await _made(stack, url, source, chosen, deadline=deadline, run=run)
         except (TimeoutError, tools.TookTooLong) as error:
             raise deadline.over() from error
         yield made
@@ -43,12 +44,14 @@ async def _made(
     url: SecretStr,
     source: Connection,
     chosen: Snapshot,
+    *,
     deadline: Deadline,
+    run: str,
 ) -> tuple[Connection, Archive]:
     expected = await snapshot.origin(source)
     archive = await snapshot.verified(chosen, expected, limit_seconds=deadline.left())
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollbackd-beside-"))
-    owner, _ = await stack.enter_async_context(clone.place(url, source, deadline.clock))
+    owner, _ = await stack.enter_async_context(clone.place(url, source, deadline.clock, of=run))
     connection = await stack.enter_async_context(await connect(owner, name="restored"))
     around = Path(directory) / "around.dump"
     await clone.surroundings(source, around, chosen.manifest.schemas, deadline.left())

@@ -6,6 +6,7 @@ One that a killed process left is removed by the next who makes one.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import secrets
 from collections.abc import AsyncIterator
 from typing import Final
@@ -44,12 +45,15 @@ async def allowed(connection: Connection) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def scratch(url: SecretStr, clock: Clock) -> AsyncIterator[SecretStr]:
-    """The address of a new, empty database; it is gone afterwards. Raises psycopg.Error."""
-    name = f"{_PREFIX}{clock.now():.0f}_{secrets.token_hex(4)}"
+async def scratch(url: SecretStr, clock: Clock, *, of: str = "") -> AsyncIterator[SecretStr]:
+    """The address of a new, empty database; it is gone afterwards. Raises psycopg.Error. `of`: for
+    which run; what an earlier process of the same run left goes at once.
+    """
+    mine = _mark(of)
+    name = f"{_PREFIX}{clock.now():.0f}_{mine}{secrets.token_hex(4)}"
     named = sql.Identifier(name)
     async with await connect(url, name="scratch") as connection:
-        await _remove_left(connection, clock.now())
+        await _remove_left(connection, clock.now(), mine)
         await connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(named))
     try:
         async with await connect(at(url, name), name="scratch") as connection:
@@ -66,11 +70,21 @@ async def scratch(url: SecretStr, clock: Clock) -> AsyncIterator[SecretStr]:
             )
 
 
-async def _remove_left(connection: Connection, now: float) -> None:
+async def clear(connection: Connection, clock: Clock, *, of: str) -> None:
+    """What a process of that run left, which nobody is in any more."""
+    await _remove_left(connection, clock.now(), _mark(of))
+
+
+def _mark(of: str) -> str:
+    return hashlib.sha256(of.encode()).hexdigest()[:8] if of else ""
+
+
+async def _remove_left(connection: Connection, now: float, mine: str) -> None:
     left = await (await connection.execute(_LEFT_BEHIND, [_PREFIX])).fetchall()
     for (name,) in left:
-        made_at = name.removeprefix(_PREFIX).split("_")[0]
-        if made_at.isdigit() and now - int(made_at) > _LEFT_SECONDS:
+        made_at, _, whose = name.removeprefix(_PREFIX).partition("_")
+        ours = bool(mine) and whose.startswith(mine)
+        if made_at.isdigit() and (ours or now - int(made_at) > _LEFT_SECONDS):
             with contextlib.suppress(psycopg.Error):  # somebody came in: next time
                 await connection.execute(
                     sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))

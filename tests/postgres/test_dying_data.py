@@ -75,6 +75,11 @@ async def killed_and_finished(
         ]
         assert execute(database, "SELECT count(*) FROM orders") == [(100,)]
         assert await unfenced(box)
+        # What the killed one restored beside is gone too: it is as large as the database.
+        left_over = (
+            "SELECT datname FROM pg_database WHERE starts_with(datname, 'rollbackd_scratch')"
+        )
+        assert execute(database, left_over) == []
 
 
 @pytest.mark.parametrize("point", SHORT)

@@ -265,16 +265,13 @@ class RollbackStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollbackSwitched:
-    """The last machine runs the good release: every window restarts with samples after `at`.
-
-    `app` False: the database alone went back, and the release that runs stays.
-    """
+    """The last machine runs the good release: every window restarts with samples after `at`."""
 
     target: TargetName
     at: float
     rollback: RollbackId
     version: int | None = None  # of our own release record, where there is one
-    app: bool = True
+    app: bool = True  # False: the database alone went back, and the release that runs stays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

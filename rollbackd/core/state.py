@@ -75,8 +75,7 @@ class TargetState:
         self.paused_until: float | None = None
         self.paused_by = ""  # who, and why
         self.mode_set: ModeSet | None = None
-        self.control_ok = True
-        self.control_detail = ""
+        self.control_ok, self.control_detail = True, ""
         self.platform_seen_at = now
         self.missing_images: set[str] = set()
         self.local_minutes: Mapping[str, tuple[int, int]] = {}  # by time zone: weekday, minute

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
+from typing import Final
 
 from rollbackd.core.policy import PlanPolicy, TargetPolicy
 from rollbackd.core.ports import Store
 from rollbackd.core.runbook import Plan
-from rollbackd.executors.app_words import CHANGES_DATA
 from rollbackd.executors.plan_hash import plan_hash
 from rollbackd.plugins import DatabaseAccess
+
+_SCHEMAS_GO_BACK: Final = frozenset({"database", "pitr"})
 
 
 async def with_guard(
@@ -38,5 +40,8 @@ async def with_guard(
 
 
 def _goes_back_first(policy: PlanPolicy) -> bool:
+    """Whether the schema of now is gone by then. Rows that come back leave it as it is, but for a
+    database that is replaced: then this tells too much, to somebody who is asked anyway.
+    """
     steps = policy.steps
-    return "app" not in steps or not CHANGES_DATA.isdisjoint(steps[: steps.index("app")])
+    return "app" not in steps or not _SCHEMAS_GO_BACK.isdisjoint(steps[: steps.index("app")])

@@ -161,7 +161,8 @@ async def test_a_plan_that_would_meet_another_schema_asks_and_says_why(shop: Sho
 
 
 @pytest.mark.parametrize(
-    ("steps", "asks"), [(("database", "app"), False), (("app", "database"), True)]
+    ("steps", "asks"),
+    [(("database", "app"), False), (("app", "database"), True), (("data", "app"), True)],
 )
 async def test_what_gives_the_schema_back_first_needs_no_guard(
     shop: Shop, steps: tuple[str, ...], asks: bool

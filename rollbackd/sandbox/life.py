@@ -145,7 +145,8 @@ async def _put_down(child: Process) -> None:
             async with asyncio.timeout(KILL_AFTER_SECONDS):
                 await child.wait()
         except TimeoutError:
-            child.kill()
+            with suppress(ProcessLookupError):  # it ended at that very moment
+                child.kill()
             await child.wait()
     if child.stdin is not None:
         child.stdin.close()

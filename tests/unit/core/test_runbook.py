@@ -1,6 +1,9 @@
 """Where a rollback stands, read from its journal rows."""
 
-from rollbackd.core.runbook import Phase, RollbackState, Step, StepRow, StepState, progress
+import pytest
+
+from rollbackd.core.model import JsonObject, RollbackId, TargetName
+from rollbackd.core.runbook import Phase, Plan, RollbackState, Step, StepRow, StepState, progress
 
 S = StepState
 
@@ -60,3 +63,26 @@ def test_a_rollback_is_over_in_its_terminal_states_only() -> None:
         RollbackState.SUCCEEDED, RollbackState.COMPENSATED, RollbackState.FAILED,
         RollbackState.CANCELLED, RollbackState.SUPERSEDED,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "moves"),
+    [({}, True), ({"parts": ["database", "app"]}, True), ({"parts": ["database"]}, False)],
+)
+def test_a_plan_without_the_app_leaves_the_release_that_runs(
+    settings: JsonObject, moves: bool
+) -> None:
+    plan = Plan(
+        rollback=RollbackId("r"),
+        target=TargetName("shop"),
+        name="p",
+        from_version=43,
+        to_version=42,
+        steps=(),
+        parallel=1,
+        deadline_at=0.0,
+        hash="",
+        settings=settings,
+    )
+
+    assert plan.moves_app is moves

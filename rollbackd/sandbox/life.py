@@ -18,6 +18,7 @@ PROGRAM = str(Path(__file__).with_name("image.py"))
 OOM_EXIT = 137
 KILL_AFTER_SECONDS = 2.0
 RESTARTS_DEFAULT = 10
+_ENDING = frozenset({"stopping", "suspending", "destroying"})
 
 
 class Life:
@@ -43,7 +44,7 @@ class Life:
     async def live(self, machine: Machine) -> None:
         """Boot, run and restart, until cancelled or until the restart policy has enough."""
         restarts = 0
-        while True:
+        while machine.state not in _ENDING:
             machine.become("starting")
             await asyncio.sleep(self._boot_seconds(machine))
             code = await self._run_once(machine)
@@ -62,7 +63,8 @@ class Life:
         checks.reset(self.world, machine)
         machine.pid = child.pid
         machine.up_since = machine.last_served_at = self.world.now()
-        machine.state = "started"
+        if machine.state == "starting":  # else somebody stopped or replaced it meanwhile
+            machine.state = "started"
         self.world.event(machine, "start", "started", source="flyd")
         watching = self.world.begin(checks.watch(self.world, machine))
         try:

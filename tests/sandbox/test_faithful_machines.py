@@ -1,5 +1,6 @@
 """fly.md §8.1, Machines API: one named test or more for every row, over the wire."""
 
+import asyncio
 import copy
 from typing import Any
 
@@ -140,6 +141,25 @@ async def test_row_2_a_stopped_machine_updated_with_skip_launch_stays_down(
 
     await until(lambda: box.machines[0].state == "stopped")
     assert box.machines[0].pid is None
+
+
+async def test_row_2_a_stop_wins_over_a_start_that_is_under_way(box: Sandbox) -> None:
+    """Whenever it comes: before the boot, while the process is made, after it."""
+    machines, machine = box.platform.machines, box.machines[0]
+    box.world.settings.boot_seconds = box.world.settings.stop_seconds = 0.0
+    for passes in range(40):
+        machines.stop(machine)
+        await until(lambda: machine.state == "stopped", 5)
+
+        machines.start(machine)
+        for _ in range(passes):
+            await asyncio.sleep(0)
+        machines.stop(machine)
+
+        await until(lambda: machine.state == "stopped", 5)
+        assert machine.pid is None
+        machines.start(machine)
+        await until(lambda: machine.state == "started", 5)
 
 
 # Row 3: leases

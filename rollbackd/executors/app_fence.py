@@ -6,7 +6,6 @@ cordoned first. Whoever lets go starts what carries our mark, and nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 from collections.abc import Iterable
 from typing import Final
@@ -50,10 +49,15 @@ class Fence:
         async with leased(client, app, machine, words=words, patience_seconds=patience) as lease:
             # Mark, then stop: a mark without a stop is harmless, the other way round is not.
             await client.set_metadata(app, machine, STOPPED, str(plan.rollback))
-            with contextlib.suppress(Rejected):  # one that is down already may say so
+            refused = ""
+            try:
                 await client.stop(app, machine, lease.nonce)  # also ends a crash loop's waiting
+            except Rejected as error:
+                refused = error.message  # one that is down already may say so
         found = await client.get_machine(app, machine)
         if text_at(found, "state") not in _DOWN:
+            if refused:
+                raise TemporaryError(f"machine {machine} was not stopped: {refused}")
             await client.wait(
                 app,
                 machine,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from rollbackd.core.errors import PermanentError
+from rollbackd.core.errors import PermanentError, TemporaryError
 from rollbackd.core.policy import TargetPolicy, Traffic
 from rollbackd.core.runbook import Phase, Plan
 from rollbackd.executors.app_words import GONE_BACK, Kind
@@ -61,6 +61,19 @@ async def test_the_good_release_starts_where_the_bad_one_was_stopped(bad: Rig) -
     assert all(routable(machine) for machine in bad.sandbox.machines)
     assert not any("rollbackd_stopped" in m.metadata for m in bad.sandbox.machines)
     assert len(effects(bad.sandbox, "machine.stop")) == len(bad.sandbox.machines)
+
+
+async def test_a_stop_that_is_refused_is_said_at_once_and_may_pass(bad: Rig) -> None:
+    plan = await planned(bad)
+    await bad.walk(plan, until="stop ")
+    first = next(step for step in in_order(plan) if step.kind == Kind.STOP)
+    bad.sandbox.faults.add("status", method="POST", path="/stop$", count=1, status=400)
+
+    with pytest.raises(TemporaryError, match="was not stopped"):
+        await bad.take(plan, first, {})
+    again = await bad.take(plan, first, {})
+
+    assert again["state"] == "stopped"
 
 
 async def test_let_go_starts_what_we_stopped_and_leaves_what_somebody_else_did(bad: Rig) -> None:

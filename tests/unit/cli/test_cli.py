@@ -149,7 +149,9 @@ def test_an_unknown_target_is_a_usage_error_with_a_hint(served: Served, rollback
 
 
 def test_a_target_name_is_one_part_of_the_path_whatever_it_holds() -> None:
-    assert target_path("a/../b?x#", "/pause") == "/api/v1/targets/a%2F..%2Fb%3Fx%23/pause"
+    assert target_path("a b?x#", "/pause") == "/api/v1/targets/a%20b%3Fx%23/pause"
+    with pytest.raises(errors.UsageError, match="is no name"):
+        target_path("a/../b", "/pause")
 
 
 def test_a_strange_target_name_stays_one_part_of_the_path(served: Served, rollbackd: Run) -> None:

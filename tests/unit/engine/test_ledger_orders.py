@@ -195,5 +195,5 @@ async def test_history_tells_what_only_the_mode_held(tmp_path: Path) -> None:
     assert (row["target"], row["version"], row["to_version"]) == ("shop", 42, 41)
     sentence = "shop v42 is bad: health failing in 4 of the last 4 looks"
     assert row["why"] == explained["headline"] == sentence
-    assert explained["then"] == "the mode is observe"
+    assert explained["then"] == "ROLLBACKD_MODE is observe"
     assert explained["trial"] == "would have acted once in 1 release"

@@ -23,7 +23,8 @@ from rollbackd.core.recall import bounds_of, recalled
 from rollbackd.core.rows import LOOK_BOUNDS, PLAIN, Row, added, failed_ones, slow_ones
 from rollbackd.core.rules import Regression
 
-WARM_SECONDS, WARM_TOLERANCE = 60.0, 0.06
+WARM_SECONDS, WARM_TOLERANCE = 60.0, 0.10
+FEW_EVENTS, FEW_TOLERANCE = 30.0, 0.06  # a tick of so few says less
 AGE_STEPS: Final = 2.5  # of the tick or the interval: older than this, nothing is known
 JUST_NOW, LATELY = 3, 6  # ticks with data
 SUMS: Final = (Ratio, Histogram)  # they tell of the time since the sample before
@@ -197,8 +198,9 @@ class Stream:
             return
         total, bad, tolerated = row[0], row[1 + baseline.bound], self.tolerance
         warm = self.kind.warm and age < WARM_SECONDS
-        if warm and tolerated < WARM_TOLERANCE:
-            tolerated = WARM_TOLERANCE
+        if warm:
+            grace = FEW_TOLERANCE if total < FEW_EVENTS else WARM_TOLERANCE
+            tolerated = max(tolerated, grace)
         ratio = bad / total / tolerated
         evidence.step(ratio, tolerated * total, warm=warm)
         self.ticks += 1

@@ -40,6 +40,7 @@ class Life:
         self.world = World(target(trigger(rule or regression(), name="worse", **more)))
         self.world.releases(0, release(41))
         self.errors: Now = never
+        self.requests = 1000.0  # a tick
         self.dead: Callable[[float], bool] = lambda _at: False
         self.slow: Callable[[float], bool] = lambda _at: False
         self.skip: Callable[[float], bool] = lambda _at: False
@@ -64,7 +65,7 @@ class Life:
     def look(self, at: float) -> None:
         dead = self.dead(at)
         rate = 1.0 if dead else self.errors(at)
-        self.world.ratio(at, 1000 * rate, 1000)
+        self.world.ratio(at, self.requests * rate, self.requests)
         self.world.check(at, "failed" if dead else "ok", seconds=0.05)
         self.world.buckets(at, *(TWICE if self.slow(at) else SLOW))
 
@@ -119,6 +120,18 @@ def test_more_errors_are_found(rate: float, within: float) -> None:
 
     assert told.since() is not None
     assert (told.since() or 0) <= within
+
+
+@pytest.mark.parametrize(("requests", "accuses"), [(1000.0, False), (29.0, True)])
+def test_warming_up_excuses_less_where_few_ask(requests: float, accuses: bool) -> None:
+    told = Life()
+    told.requests = requests
+    told.run(HOUR).deploy()
+    told.errors = lambda at: 0.08 if at > HOUR else 0.001
+
+    told.run(HOUR + 60)
+
+    assert (told.watch.streams["errors"].odds > 1) is accuses
 
 
 def test_a_slower_release_is_found() -> None:
